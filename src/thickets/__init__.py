@@ -1,0 +1,56 @@
+"""Improve a pretrained model without gradients: guess perturbations of its weights, check, keep the best, vote.
+
+RandOpt of "Neural Thickets: Diverse Task Experts Are Dense Around Pretrained Weights" (Gan & Isola 2026), as
+software. The names below are loaded when they are first used, so that importing `thickets` is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from thickets.api import RandOpt, Result
+    from thickets.config import RunConfig
+    from thickets.ensemble import Answer, Ensemble
+    from thickets.errors import ThicketsError
+    from thickets.tasks.base import Pools, Task
+    from thickets.types import Example, Judgement, Message, Perturbation
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Answer": "thickets.ensemble",
+    "Ensemble": "thickets.ensemble",
+    "Example": "thickets.types",
+    "Judgement": "thickets.types",
+    "Message": "thickets.types",
+    "Perturbation": "thickets.types",
+    "Pools": "thickets.tasks.base",
+    "RandOpt": "thickets.api",
+    "Result": "thickets.api",
+    "RunConfig": "thickets.config",
+    "Task": "thickets.tasks.base",
+    "ThicketsError": "thickets.errors",
+}
+
+__all__ = [
+    "Answer",
+    "Ensemble",
+    "Example",
+    "Judgement",
+    "Message",
+    "Perturbation",
+    "Pools",
+    "RandOpt",
+    "Result",
+    "RunConfig",
+    "Task",
+    "ThicketsError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'thickets' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,289 @@
+"""What a run amounts to: the figures that `show` and the report print. Reads the run alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from thickets.analysis.statistics import Interval, Paired, paired, share
+from thickets.ensemble.votes import Vote, vote_rule
+from thickets.search.loop import rank
+from thickets.store import Run
+from thickets.types import Example, Outcome, Perturbation, SplitName, Trial
+
+
+@dataclass(frozen=True)
+class MemberFigures:
+    """One kept candidate: its rank from 1, how it did on selection, and held out where that was measured."""
+
+    rank: int
+    candidate: int
+    perturbation: Perturbation
+    score: float
+    selection_accuracy: float
+    held_out: Interval | None
+    # Share of held-out questions on which it gave no answer to count.
+    abstained: float | None
+
+
+@dataclass(frozen=True)
+class SigmaFigures:
+    """All candidates of one sigma. `density` is the share that reaches the base's score on the selection split."""
+
+    sigma: float
+    tried: int
+    failed: int
+    scores: tuple[float, ...]
+    density: Interval
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Base, best single member and ensemble on one held-out split, with paired differences over the base.
+
+    `by_k` is the ensemble's accuracy with only its best k members, k = 1 … K. `answered_before` counts, of the
+    questions gained, those where the base gave a wrong answer; on the others it gave none.
+    """
+
+    split: SplitName
+    questions: int
+    base: Interval
+    best: Interval
+    ensemble: Interval
+    best_gain: Paired
+    gain: Paired
+    by_k: tuple[tuple[int, Interval], ...]
+    base_abstained: float
+    ensemble_abstained: float
+    gained_from_wrong: int
+    gained_from_none: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was spent, by phase: models evaluated, tokens and seconds; and the share of time placing weights."""
+
+    phase: str
+    models: int
+    failed: int
+    prompt_tokens: int
+    new_tokens: int
+    seconds: float
+    switch_seconds: float
+
+
+@dataclass(frozen=True)
+class Question:
+    """One held-out question with what everyone said of it."""
+
+    label: str
+    prompt: str
+    reference: dict[str, Any]
+    base: Outcome
+    members: tuple[Outcome, ...]
+    vote: Vote
+    correct: bool
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything the report shows."""
+
+    name: str
+    config: dict[str, Any]
+    identity: dict[str, str]
+    engine: dict[str, Any]
+    versions: dict[str, str]
+    created: str
+    finished: str | None
+    notes: tuple[str, ...]
+    sizes: dict[str, int]
+    base_score: float
+    base_selection_accuracy: float
+    tried: int
+    population: int
+    failures: tuple[tuple[str, int], ...]
+    sigmas: tuple[SigmaFigures, ...]
+    density: Interval
+    members: tuple[MemberFigures, ...]
+    test: HeldOut | None
+    validation: HeldOut | None
+    costs: tuple[Cost, ...]
+    questions: tuple[Question, ...]
+
+
+def summarise(run: Run) -> Summary:
+    """Work the figures out from what a run recorded, finished or not."""
+    config = run.config
+    trials = run.trials("selection")
+    base = next((t for t in trials if t.candidate is None), None)
+    candidates = [t for t in trials if t.candidate is not None]
+    kept = rank(candidates)[: config.ensemble.top_k] if run.meta("members") else []
+    held_out = {s: _held_out(run, s, kept) for s in ("validation", "test")}
+    scored = [t for t in candidates if t.failure is None]
+    reached = sum(t.score >= base.score for t in scored) if base else 0
+    reasons = [t.failure for t in candidates if t.failure is not None]
+    return Summary(
+        name=run.directory.name,
+        config=config.model_dump(mode="json", exclude_none=True),
+        identity=run.meta("identity") or {},
+        engine=run.meta("engine") or {},
+        versions=run.meta("versions") or {},
+        created=run.meta("created"),
+        finished=run.meta("finished"),
+        notes=tuple(run.meta("notes") or ()),
+        sizes={s: len(run.examples(s)) for s in ("selection", "validation", "test")},
+        base_score=base.score if base else float("nan"),
+        base_selection_accuracy=base.accuracy if base else float("nan"),
+        tried=len(candidates),
+        population=config.search.population,
+        failures=tuple(sorted({r: reasons.count(r) for r in reasons}.items(), key=lambda kv: -kv[1])),
+        sigmas=tuple(_sigma(s, candidates, base) for s in sorted(set(config.search.sigmas))),
+        density=share(reached, len(scored)),
+        members=tuple(_members(kept, run.trials("test", [t.candidate for t in kept]))),
+        test=held_out["test"],
+        validation=held_out["validation"],
+        costs=tuple(_costs(run, trials)),
+        questions=tuple(_questions(run, kept)),
+    )
+
+
+def _sigma(sigma: float, candidates: Sequence[Trial], base: Trial | None) -> SigmaFigures:
+    mine = [t for t in candidates if t.perturbation is not None and t.perturbation.sigma == sigma]
+    scores = tuple(t.score for t in mine if t.failure is None)
+    reached = sum(s >= base.score for s in scores) if base else 0
+    return SigmaFigures(sigma, len(mine), len(mine) - len(scores), scores, share(reached, len(scores)))
+
+
+def _members(kept: Sequence[Trial], tested: Sequence[Trial]) -> list[MemberFigures]:
+    by_candidate = {t.candidate: t for t in tested if t.failure is None}
+    figures = []
+    for number, trial in enumerate(kept, 1):
+        if trial.candidate is None or trial.perturbation is None:
+            continue  # a kept trial is never the base
+        outcomes = by_candidate[trial.candidate].outcomes if trial.candidate in by_candidate else ()
+        right = share(sum(o.judgement.correct for o in outcomes), len(outcomes)) if outcomes else None
+        silent = sum(o.judgement.key is None for o in outcomes) / len(outcomes) if outcomes else None
+        figures.append(
+            MemberFigures(number, trial.candidate, trial.perturbation, trial.score, trial.accuracy, right, silent)
+        )
+    return figures
+
+
+def member_outcomes(run: Run, split: SplitName, kept: Sequence[Trial]) -> list[tuple[Outcome, ...]] | None:
+    """Each member's outcomes on a split, best-ranked first; `None` until all of them are there.
+
+    A member whose held-out evaluation failed (NaN on some question) abstains on every question.
+    """
+    by_candidate = {t.candidate: t for t in run.trials(split, [None, *(t.candidate for t in kept)])}
+    if not kept or None not in by_candidate or any(t.candidate not in by_candidate for t in kept):
+        return None
+    silent = tuple(
+        Outcome(type(o.judgement)(0.0, False, None), o.prompt_tokens, 0, "length", None)
+        for o in by_candidate[None].outcomes
+    )
+    return [by_candidate[t.candidate].outcomes or silent for t in kept]
+
+
+def votes(config_vote: str, members: Sequence[Sequence[Outcome]]) -> list[tuple[Vote, bool]]:
+    """The vote on each question and whether it is right: as right as the member that stands for it; none is wrong."""
+    rule = vote_rule(config_vote)
+    decided = []
+    for outcomes in zip(*members, strict=True):
+        vote = rule.decide([o.judgement.key for o in outcomes])
+        decided.append((vote, vote.winner is not None and outcomes[vote.winner].judgement.correct))
+    return decided
+
+
+def _held_out(run: Run, split: SplitName, kept: Sequence[Trial]) -> HeldOut | None:
+    members = member_outcomes(run, split, kept)
+    if members is None:
+        return None
+    base = run.trials(split, [None])[0].outcomes
+    n, rule = len(base), run.config.ensemble.vote
+    base_right = [o.judgement.correct for o in base]
+    best_right = [o.judgement.correct for o in members[0]]
+    by_k = [[right for _, right in votes(rule, members[:k])] for k in range(1, len(members) + 1)]
+    decided = votes(rule, members)
+    right = by_k[-1]
+    gained = [i for i in range(n) if right[i] and not base_right[i]]
+    return HeldOut(
+        split=split,
+        questions=n,
+        base=share(sum(base_right), n),
+        best=share(sum(best_right), n),
+        ensemble=share(sum(right), n),
+        best_gain=paired(base_right, best_right),
+        gain=paired(base_right, right),
+        by_k=tuple((k, share(sum(r), n)) for k, r in enumerate(by_k, 1)),
+        base_abstained=sum(o.judgement.key is None for o in base) / n,
+        ensemble_abstained=sum(v.key is None for v, _ in decided) / n,
+        gained_from_wrong=sum(base[i].judgement.key is not None for i in gained),
+        gained_from_none=sum(base[i].judgement.key is None for i in gained),
+    )
+
+
+def _costs(run: Run, selection: Sequence[Trial]) -> list[Cost]:
+    phases: list[tuple[str, Sequence[Trial]]] = [
+        ("base on selection", [t for t in selection if t.candidate is None]),
+        ("search", [t for t in selection if t.candidate is not None]),
+        ("validation", run.trials("validation")),
+        ("test", run.trials("test")),
+    ]
+    return [_cost(name, trials) for name, trials in phases if trials]
+
+
+def _cost(phase: str, trials: Sequence[Trial]) -> Cost:
+    outcomes = [o for t in trials for o in t.outcomes]
+    return Cost(
+        phase,
+        len(trials),
+        sum(t.failure is not None for t in trials),
+        sum(o.prompt_tokens for o in outcomes),
+        sum(o.new_tokens for o in outcomes),
+        sum(t.seconds for t in trials),
+        sum(t.switch_seconds for t in trials),
+    )
+
+
+def _questions(run: Run, kept: Sequence[Trial]) -> list[Question]:
+    members = member_outcomes(run, "test", kept)
+    if members is None:
+        return []
+    base = run.trials("test", [None])[0].outcomes
+    decided = votes(run.config.ensemble.vote, members)
+    return [
+        Question(e.label, _readable(e), dict(e.columns), base[i], tuple(m[i] for m in members), *decided[i])
+        for i, e in enumerate(run.examples("test"))
+    ]
+
+
+def _readable(example: Example) -> str:
+    if isinstance(example.prompt, str):
+        return example.prompt
+    turns = [m.content for m in example.prompt if m.role != "system"]
+    return "\n\n".join(turns)
+
+
+def headline(held_out: HeldOut, k: int) -> str:
+    """The result in one or two sentences of plain words. Claims nothing that the interval does not."""
+    gain, n = held_out.gain.difference, held_out.questions
+    points = f"{abs(gain.value) * 100:.1f} points"
+    interval = f"95 % interval {gain.low * 100:+.1f} to {gain.high * 100:+.1f}"
+    if gain.low > 0:
+        first = f"The vote of {k} answers {points} more of the {n} held-out questions right than the base ({interval})."
+    elif gain.high < 0:
+        return f"RandOpt made it worse: the vote of {k} answers {points} fewer of the {n} questions right ({interval})."
+    else:
+        return (
+            f"No gain is shown: the vote of {k} differs from the base by {gain.value * 100:+.1f} points on {n} "
+            f"held-out questions, and the interval includes zero ({interval})."
+        )
+    gained = held_out.gain.gained
+    if held_out.gained_from_none > gained / 2:
+        first += (
+            f" Most of it is form: on {held_out.gained_from_none} of the {gained} questions gained, "
+            "the base had given no answer that counts."
+        )
+    return first

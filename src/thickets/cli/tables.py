@@ -1,0 +1,145 @@
+"""Prints results as tables. Works nothing out: every figure comes from the analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from thickets.analysis.statistics import Interval
+from thickets.analysis.summary import HeldOut, Summary, headline
+from thickets.cli.doctor import Finding
+from thickets.ensemble import Answer, Member
+
+
+def percent(value: Interval | float | None) -> str:
+    """`58.8 %`, with the interval where there is one."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.1%}".replace("%", " %")
+    return f"{value.value * 100:.1f} % ({value.low * 100:.1f} to {value.high * 100:.1f})"
+
+
+def print_result(summary: Summary, directory: Path) -> None:
+    """What a finished run ends with: the figures, the sentence, where the report is."""
+    console = Console()
+    for held_out in (summary.validation, summary.test):
+        if held_out is not None:
+            _held_out(console, held_out, len(summary.members))
+    if summary.test is not None:
+        console.print(headline(summary.test, len(summary.members)), markup=False, highlight=False)
+    print(f"run: {directory}")
+    print(f"report: {directory / 'report.html'}")
+
+
+def print_summary(summary: Summary) -> None:
+    """The whole run in the terminal."""
+    console = Console()
+    state = "finished" if summary.finished else f"unfinished: {summary.tried} of {summary.population} candidates"
+    console.print(f"[bold]{summary.name}[/]: {state}", highlight=False)
+    for held_out in (summary.validation, summary.test):
+        if held_out is not None:
+            _held_out(console, held_out, len(summary.members))
+    if summary.test is not None:
+        console.print(headline(summary.test, len(summary.members)), markup=False, highlight=False)
+    _sigmas(console, summary)
+    if summary.members:
+        _members(console, summary)
+    _costs(console, summary)
+    for reason, count in summary.failures:
+        console.print(f"{count} candidates failed: {reason}", markup=False, highlight=False)
+    for note in summary.notes:
+        console.print(note, markup=False, highlight=False)
+
+
+def _held_out(console: Console, held_out: HeldOut, k: int) -> None:
+    table = Table(title=f"{held_out.split}: {held_out.questions} questions", title_justify="left")
+    for column in ("", "right (95 % interval)", "over the base (95 % interval)"):
+        table.add_column(column)
+    table.add_row("base", percent(held_out.base), "")
+    for name, right, gain in (
+        ("best single", held_out.best, held_out.best_gain),
+        (f"RandOpt@{k}", held_out.ensemble, held_out.gain),
+    ):
+        d = gain.difference
+        points = f"{d.value * 100:+.1f} points ({d.low * 100:+.1f} to {d.high * 100:+.1f})"
+        table.add_row(name, percent(right), points)
+    console.print(table)
+
+
+def _sigmas(console: Console, summary: Summary) -> None:
+    table = Table(title=f"candidates; base score {summary.base_score:.3f} on selection", title_justify="left")
+    for column in ("sigma", "tried", "failed", "best", "at or above base (95 % interval)"):
+        table.add_column(column)
+    for s in summary.sigmas:
+        best = f"{max(s.scores):.3f}" if s.scores else "–"
+        density = percent(s.density) if s.scores else "–"
+        table.add_row(f"{s.sigma:g}", str(s.tried), str(s.failed), best, density)
+    console.print(table)
+
+
+def _members(console: Console, summary: Summary) -> None:
+    table = Table(title="members", title_justify="left")
+    for column in ("rank", "candidate", "sigma", "seed", "score on selection", "right on test"):
+        table.add_column(column)
+    for m in summary.members:
+        p = m.perturbation
+        sigma = f"{p.sign * p.sigma:g}"
+        table.add_row(
+            str(m.rank), str(m.candidate), sigma, str(p.seed), f"{m.score:.3f}", percent(m.held_out)
+        )
+    console.print(table)
+
+
+def _costs(console: Console, summary: Summary) -> None:
+    table = Table(title="cost", title_justify="left")
+    for column in ("phase", "models", "prompt tokens", "new tokens", "seconds", "placing weights"):
+        table.add_column(column)
+    for c in summary.costs:
+        share = c.switch_seconds / c.seconds if c.seconds else 0.0
+        table.add_row(
+            c.phase, str(c.models), f"{c.prompt_tokens:,}", f"{c.new_tokens:,}", f"{c.seconds:.1f}", percent(share)
+        )
+    console.print(table)
+
+
+def print_answer(answer: Answer, members: Sequence[Member]) -> None:
+    """Every member's words and vote, then the winner."""
+    console = Console()
+    table = Table(title=answer.question, title_justify="left")
+    for column in ("rank", "sigma", "vote", "answer"):
+        table.add_column(column)
+    from rich.markup import escape
+
+    for said, member in zip(answer.members, members, strict=False):
+        vote = "(abstains)" if said.key is None else escape(said.key)
+        table.add_row(str(said.rank), f"{member.sigma:g}", vote, escape(said.text.strip()))
+    console.print(table)
+    if answer.key is None:
+        console.print("No member gave an answer that counts.")
+    else:
+        tie = ", a tie that goes to the best-ranked" if answer.vote.tie else ""
+        of = f"{answer.vote.counts[answer.key]} of {len(answer.members)} votes{tie}"
+        console.print(f"{answer.key} ({of})", markup=False, highlight=False)
+
+
+def print_tasks(summaries: Mapping[str, str]) -> None:
+    """Names and what they are."""
+    table = Table()
+    table.add_column("task")
+    table.add_column("what it asks")
+    for name, summary in summaries.items():
+        table.add_row(name, summary)
+    Console().print(table)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """What doctor found."""
+    table = Table(show_header=False)
+    marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
+    for f in findings:
+        table.add_row(marks[f.state], f.what, f.detail)
+    Console().print(table)

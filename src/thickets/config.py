@@ -1,0 +1,298 @@
+"""The configuration: one pydantic object that is the TOML file, the command line and the saved `run.toml`.
+
+Each field is documented once, by the string below it; `--help` and the docs are made from these strings.
+Knows nothing of what the fields do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from thickets.errors import ConfigError
+
+
+def _listed(value: object) -> object:
+    """`"a,b"` and `["a,b", "c"]` are lists, as people type them on a command line."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return [part.strip() for item in value for part in item.split(",") if part.strip()]
+    return value
+
+
+def _sigmas(value: tuple[float, ...]) -> tuple[float, ...]:
+    if not value:
+        raise ValueError("give at least one sigma")
+    for sigma in value:
+        if not 0 < sigma < math.inf:
+            raise ValueError(f"every sigma must be a positive number, not {sigma}")
+    return value
+
+
+class Section(BaseModel):
+    """A table of the TOML file. Unknown names are errors; a value cannot change once the run has started."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+
+class ModelConfig(Section):
+    """Which pretrained model is the base."""
+
+    name: str = Field(min_length=1)
+    """Hub id or local folder of a Hugging Face causal language model."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub; the newest of the default branch if absent."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """Number type of the weights; `auto` is bfloat16 where the device computes in it, else float32."""
+
+
+class TaskConfig(Section):
+    """Which questions, how they are asked, and what counts as a good answer."""
+
+    name: str = "custom"
+    """A built-in task (`thickets tasks` lists them), or `custom` for your own data and reward."""
+    data: str | None = None
+    """Your data set: a JSONL, CSV or Parquet file, or a Hub data set id."""
+    data_split: str = "train"
+    """Which split of a Hub data set selection and validation come from."""
+    test_data: str | None = None
+    """A second file or Hub id that the test split comes from; if absent, it comes from `data` too."""
+    test_split: str | None = None
+    """Which split of a Hub data set the test comes from; if absent, the task's own choice."""
+    prompt: str | None = None
+    """Template of the question with column names in braces: `"Review: {text} Positive or negative?"`."""
+    system: str | None = None
+    """System prompt; if absent, the chat template's own."""
+    chat: Literal["auto", "chat", "plain"] = "auto"
+    """`chat` uses the tokenizer's chat template, `plain` feeds bare text; `auto` is chat where there is a template."""
+    reward: str | None = None
+    """Your reward as `file.py:function`, with TRL's signature `fn(completions, **columns) -> list[float]`."""
+    answer: str | None = None
+    """What votes, as `file.py:function` from a completion to a string (or None to abstain)."""
+    correct_at: float = Field(default=1.0, allow_inf_nan=False)
+    """A custom reward of at least this counts as a correct answer."""
+    size: int = Field(default=2000, ge=1)
+    """How many examples a task that generates its own makes."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of generated examples."""
+    duplicates: Literal["error", "drop"] = "error"
+    """What to do when the same question stands twice in the data: stop and name the rows, or keep the first."""
+
+
+class SplitsConfig(Section):
+    """How the examples are divided. The three splits never share a question; that is checked by content."""
+
+    selection: int = Field(default=200, ge=1)
+    """Examples that candidates are scored and ranked on."""
+    validation: int = Field(default=0, ge=0)
+    """Examples that decide, before the test is touched, whether the ensemble is worth it; 0 for none."""
+    test: int | None = Field(default=None, ge=1)
+    """Examples held out for the report, touched once; if absent, all that are left."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the shuffle that divides the examples."""
+
+
+class SearchConfig(Section):
+    """Where and how long to look around the base weights."""
+
+    strategy: str = "random"
+    """How candidates are proposed: `random` draws each one independently, as the paper does."""
+    population: int = Field(default=200, ge=1)
+    """How many perturbations are tried (N in the paper)."""
+    sigmas: Annotated[tuple[float, ...], BeforeValidator(_listed), AfterValidator(_sigmas)] = (5e-4, 1e-3, 2e-3)
+    """Standard deviations of the step; each candidate draws one of them."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the search: with it, candidate n is the same whatever the population."""
+    noise: str = "gaussian/1"
+    """Noise scheme and its version: `gaussian/1` or `rademacher/1`."""
+
+
+class WeightsConfig(Section):
+    """Which tensors move."""
+
+    include: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ("*",)
+    """Shell patterns of tensor names that move."""
+    exclude: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    """Shell patterns of tensor names that stay, even when included."""
+
+
+class GenerationConfig(Section):
+    """How answers are decoded."""
+
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    """Longest answer in tokens; if absent, the task's own limit."""
+    temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """0 takes the likeliest token each time; above 0 samples."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus sampling: only the likeliest tokens that together have this probability."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the sampling."""
+    stop: Annotated[tuple[str, ...] | None, BeforeValidator(_listed)] = None
+    """Strings that end an answer; if absent, the task's own."""
+
+
+class EngineConfig(Section):
+    """What runs the model."""
+
+    name: str = "auto"
+    """`hf` (transformers, on CPU or one GPU), or `auto` for the best one installed here."""
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:1`; `auto` is a GPU if there is one."""
+    batch_tokens: int = Field(default=16384, ge=1)
+    """Prompt and answer tokens that one batch may hold; lower it when memory runs out."""
+
+
+class EnsembleConfig(Section):
+    """What is kept."""
+
+    top_k: int = Field(default=10, ge=1)
+    """How many of the best candidates are kept and vote (K in the paper)."""
+    vote: str = "majority"
+    """How the members' answers become one."""
+
+
+class RunConfig(Section):
+    """Everything a run is made from."""
+
+    model: ModelConfig
+    task: TaskConfig = TaskConfig()
+    splits: SplitsConfig = SplitsConfig()
+    search: SearchConfig = SearchConfig()
+    weights: WeightsConfig = WeightsConfig()
+    generation: GenerationConfig = GenerationConfig()
+    engine: EngineConfig = EngineConfig()
+    ensemble: EnsembleConfig = EnsembleConfig()
+    out: str | None = None
+    """The run directory; if absent, `runs/<task>-<model>`."""
+    keep_texts: Literal["final", "all"] = "final"
+    """Which completions are kept: those of the base and the members on held-out splits, or all of them."""
+    progress: Literal["auto", "plain", "off"] = "auto"
+    """`auto` draws a live display on a terminal and plain lines elsewhere."""
+
+    @field_validator("model", "task", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        """`model = "X"` is short for `[model] name = "X"`."""
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _keeps_no_more_than_it_tries(self) -> RunConfig:
+        if self.ensemble.top_k > self.search.population:
+            raise ValueError(
+                f"ensemble.top_k ({self.ensemble.top_k}) is larger than search.population "
+                f"({self.search.population}); keep at most as many as are tried"
+            )
+        return self
+
+    @property
+    def directory(self) -> Path:
+        """The run directory."""
+        if self.out:
+            return Path(self.out)
+        model = self.model.name.rstrip("/").rsplit("/", 1)[-1]
+        return Path("runs") / f"{self.task.name}-{model}"
+
+    def digest(self) -> str:
+        """SHA-256 hex digest of what must not change when a run goes on (all but `_FREE`)."""
+        return hashlib.sha256(json.dumps(self.fixed(), sort_keys=True).encode()).hexdigest()
+
+    def fixed(self) -> dict[str, Any]:
+        """The settings that must not change when a run goes on, as JSON values."""
+        return self.model_dump(mode="json", exclude=set(_FREE))
+
+    def to_toml(self) -> str:
+        """The configuration as TOML, every field written out."""
+        import tomli_w
+
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+
+# Settings that change nothing in a run's result, so they may differ when it goes on.
+_FREE = ("out", "progress")
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: an absent key is the default, which is None for every field that can be None."""
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return value
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Which settings differ between two `fixed()` dictionaries, as `search.population: 100 → 200`."""
+    found = []
+    for name in sorted({*before, *after}):
+        old, new, path = before.get(name), after.get(name), f"{prefix}{name}"
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{path}.")
+        elif old != new:
+            found.append(f"{path}: {json.dumps(old)} → {json.dumps(new)}")
+    return found
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises `ConfigError` naming the file, and the line where it breaks."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no configuration file {path}; give a TOML file or only flags") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """`override` laid over `base`, table by table. A bare name for a table (`task = "x"`) is its `name`."""
+    merged = dict(base)
+    for key, value in override.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping):
+            old = {"name": old} if isinstance(old, str) else old
+            merged[key] = merge(old if isinstance(old, Mapping) else {}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def parse(values: Mapping[str, Any], source: str = "the configuration") -> RunConfig:
+    """Validate nested values. Raises `ConfigError`, one sentence that names every field at fault."""
+    try:
+        return RunConfig.model_validate(dict(values))
+    except ValidationError as error:
+        faults = "; ".join(_fault(e) for e in error.errors())
+        raise ConfigError(f"{source} cannot be used: {faults}") from None
+
+
+def _fault(error: Any) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"there is no field {path}{_nearest(error['loc'])}"
+    if error["type"] == "missing":
+        # The one field without a default is the model; the flag is what people look for.
+        return f"{path.removesuffix('.name')} is missing; give --{path.removesuffix('.name')} or set it in the file"
+    message = error["msg"].removeprefix("Value error, ")
+    # Our own sentences say what was given; pydantic's do not.
+    plain = error["type"] != "value_error" and not isinstance(error["input"], dict | BaseModel)
+    given = f", not {error['input']!r}" if path and plain else ""
+    return f"{path}: {message}{given}" if path else message
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    import difflib
+
+    section: Any = RunConfig
+    for part in location[:-1]:
+        field = section.model_fields.get(part) if isinstance(section, type) else None
+        section = field.annotation if field else None
+    names = list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+    close = difflib.get_close_matches(str(location[-1]), names, 1)
+    return f"; did you mean {'.'.join([*map(str, location[:-1]), close[0]])}?" if close else ""

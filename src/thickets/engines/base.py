@@ -1,0 +1,55 @@
+"""What an engine is: something that takes on a perturbation and generates under it. Knows nothing of tasks.
+
+A new engine is one file in this folder with one subclass of `Engine`; it is found by its `name`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from thickets.types import Generation, Perturbation, Prompt, Sampling
+
+if TYPE_CHECKING:
+    from thickets.config import RunConfig
+
+
+class Engine(ABC):
+    """One copy of the model that can generate. Not for use by several threads at once."""
+
+    name: ClassVar[str]
+    # One line for `thickets doctor`.
+    summary: ClassVar[str]
+    # Identity of the base weights, as `sha256:<hex>`.
+    fingerprint: str
+    # What a result may depend on: device, dtype, versions. Kept in the run.
+    description: Mapping[str, Any]
+
+    @classmethod
+    @abstractmethod
+    def start(cls, config: RunConfig, model: Any = None, tokenizer: Any = None) -> Engine:
+        """Load the model that the configuration names, or take the given one.
+
+        Raises `ModelError` where the model cannot be loaded, `EngineError` where the device cannot be used.
+        """
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Why this engine cannot run here, or `None` if it can. Loads nothing heavy."""
+        return None
+
+    @abstractmethod
+    def place(self, perturbation: Perturbation | None) -> None:
+        """Make the weights those of the perturbation; `None` is the base."""
+
+    @abstractmethod
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Generation]:
+        """One generation a prompt, in order. Raises `CandidateFailed` when the model gives NaN."""
+
+    @abstractmethod
+    def verify_base(self) -> None:
+        """Put the base back and check it bit for bit. Raises `ModelError` if it changed."""
+
+    def close(self) -> None:
+        """Give back what the engine holds."""

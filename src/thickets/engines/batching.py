@@ -1,0 +1,36 @@
+"""Which prompts go into one batch. Knows only their lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+
+def batches(lengths: Sequence[int], new_tokens: int, budget: int) -> Iterator[list[int]]:
+    """Indices grouped so that prompts of one batch are of like length and fit the budget.
+
+    A batch of n prompts, the longest of L tokens, costs n · (L + new_tokens) tokens of cache. Longest first, so
+    that memory that does not suffice shows at once and not after an hour. A prompt over the budget goes alone.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    batch: list[int] = []
+    for index in order:
+        longest = lengths[batch[0]] if batch else lengths[index]
+        if batch and (len(batch) + 1) * (longest + new_tokens) > budget:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
+    """How many leading tokens all prompts share, leaving each at least one token of its own."""
+    if len(prompts) < 2:
+        return 0
+    first, last = min(prompts), max(prompts)  # in lexicographic order the extremes differ earliest
+    shared = 0
+    for a, b in zip(first, last, strict=False):
+        if a != b:
+            break
+        shared += 1
+    return min(shared, min(len(p) for p in prompts) - 1)

@@ -1,0 +1,27 @@
+"""Majority vote (Gan & Isola 2026, section 4): the key that most members gave."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import ClassVar
+
+from thickets.ensemble.votes import Vote, VoteRule
+
+
+class MajorityVote(VoteRule):
+    """Most votes win. Members that abstain do not vote; a tie goes to the key of the best-ranked member in it."""
+
+    name: ClassVar[str] = "majority"
+    summary: ClassVar[str] = "most votes win; ties go to the best-ranked member"
+
+    def decide(self, keys: Sequence[str | None]) -> Vote:
+        counts = Counter(key for key in keys if key is not None)
+        abstained = len(keys) - counts.total()
+        if not counts:
+            return Vote(None, None, 0.0, {}, abstained)
+        most = max(counts.values())
+        leaders = {key for key, n in counts.items() if n == most}
+        winner = next(i for i, key in enumerate(keys) if key in leaders)
+        # most_common is stable, so keys with equal votes stand in the order of rank.
+        return Vote(keys[winner], winner, most / len(keys), dict(counts.most_common()), abstained, len(leaders) > 1)

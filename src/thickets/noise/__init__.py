@@ -1,0 +1,27 @@
+"""Noise addressed by name: element i of tensor `name` under `seed` is a pure function of (scheme, seed, name, i).
+
+Knows nothing of models, engines or search, and imports torch, NumPy, Numba and Triton only where they are used.
+"""
+
+from thickets.noise.kernel import kernel_names
+from thickets.noise.counter import philox
+from thickets.noise.placing import canonical_name, moves, normal, numbers, place, rademacher
+from thickets.noise.region import Region
+from thickets.noise.schemes import Scheme, Source, find_scheme, scheme_names, schemes
+
+__all__ = [
+    "Region",
+    "Scheme",
+    "Source",
+    "canonical_name",
+    "find_scheme",
+    "kernel_names",
+    "moves",
+    "normal",
+    "numbers",
+    "philox",
+    "place",
+    "rademacher",
+    "scheme_names",
+    "schemes",
+]

@@ -1,0 +1,191 @@
+"""The CUDA kernel's inner loops, in Triton. Knows nothing of names, schemes or how it is launched.
+
+The float32 arithmetic is that of `normal_constants` and has to be launched without fusing of multiplication and
+addition (`enable_fp_fusion=False`); then every bit is the CPU's. Indices are 64 bits wide. A line is a run of
+consecutive canonical elements; a program works on one tile of one line.
+"""
+
+# Triton's decorators are untyped, and its language is not quite Python.
+# mypy: disallow-untyped-decorators=False, disallow-untyped-defs=False, disallow-untyped-calls=False
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, import-not-found, import-untyped, unused-ignore"
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from thickets.noise import counter as p
+from thickets.noise import normal_constants as k
+
+_M0, _M1, _W0, _W1 = tl.constexpr(p.M0), tl.constexpr(p.M1), tl.constexpr(p.W0), tl.constexpr(p.W1)
+_SQRT_HALF, _TWO_LN2, _QUARTER = tl.constexpr(k.SQRT_HALF_BITS), tl.constexpr(k.TWO_LN2), tl.constexpr(k.QUARTER)
+_L0, _L1, _L2, _L3 = tl.constexpr(k.L0), tl.constexpr(k.L1), tl.constexpr(k.L2), tl.constexpr(k.L3)
+_L4, _L5, _L6, _L7 = tl.constexpr(k.L4), tl.constexpr(k.L5), tl.constexpr(k.L6), tl.constexpr(k.L7)
+_S0, _S1, _S2, _S3 = tl.constexpr(k.S0), tl.constexpr(k.S1), tl.constexpr(k.S2), tl.constexpr(k.S3)
+_C1, _C2, _C3 = tl.constexpr(k.C1), tl.constexpr(k.C2), tl.constexpr(k.C3)
+
+
+@triton.jit
+def _philox(block, k0, k1, c2, c3):
+    """Words of the blocks [n] (int64). Key and name words come as int32 and are only reinterpreted."""
+    zero = (block * 0).to(tl.uint32)
+    c0, c1 = block.to(tl.uint32), (block >> 32).to(tl.uint32)
+    x2, x3 = zero + c2.to(tl.uint32, bitcast=True), zero + c3.to(tl.uint32, bitcast=True)
+    k0, k1 = zero + k0.to(tl.uint32, bitcast=True), zero + k1.to(tl.uint32, bitcast=True)
+    m0, m1 = zero + _M0, zero + _M1
+    for _ in tl.static_range(10):
+        high0, low0 = tl.umulhi(c0, m0), c0 * m0
+        high1, low1 = tl.umulhi(x2, m1), x2 * m1
+        c0, c1, x2, x3 = high1 ^ c1 ^ k0, low1, high0 ^ x3 ^ k1, low0
+        k0, k1 = k0 + _W0, k1 + _W1
+    return c0, c1, x2, x3
+
+
+@triton.jit
+def _radius(x):
+    m = ((x >> 8) + 1).to(tl.int32).to(tl.float32)
+    bits = m.to(tl.int32, bitcast=True) - _SQRT_HALF
+    e = bits >> 23
+    t = ((bits & 0x7FFFFF) + _SQRT_HALF).to(tl.float32, bitcast=True) - 1.0
+    log = t * (_L0 + t * (_L1 + t * (_L2 + t * (_L3 + t * (_L4 + t * (_L5 + t * (_L6 + t * _L7)))))))
+    return tl.sqrt_rn((24 - e).to(tl.float32) * _TWO_LN2 + log)
+
+
+@triton.jit
+def _pair(x, y):
+    r = _radius(x)
+    n = (y >> 8).to(tl.int32)
+    q = (n + 2097152) >> 22
+    s = (n - (q << 22)).to(tl.float32) * _QUARTER
+    w = s * s
+    sine = s * (_S0 + w * (_S1 + w * (_S2 + w * _S3)))
+    cosine = 1.0 + w * (_C1 + w * (_C2 + w * _C3))
+    odd = (q & 1) != 0
+    c, d = tl.where(odd, sine, cosine), tl.where(odd, cosine, sine)
+    c = (c.to(tl.int32, bitcast=True) ^ (((q + 1) & 2) << 30)).to(tl.float32, bitcast=True)
+    d = (d.to(tl.int32, bitcast=True) ^ ((q & 2) << 30)).to(tl.float32, bitcast=True)
+    return r * c, r * d
+
+
+@triton.jit
+def _to_bfloat16(x):
+    """Round to nearest even in integers: not every GPU, nor Triton's interpreter, rounds so by itself."""
+    bits = x.to(tl.uint32, bitcast=True)
+    rounded = bits + 0x7FFF + ((bits >> 16) & 1)
+    # Rounding could carry a NaN's bits over into infinity or zero.
+    kept = tl.where(x == x, rounded, bits | 0x400000)
+    return (kept >> 16).to(tl.uint16).to(tl.bfloat16, bitcast=True)
+
+
+@triton.jit
+def _put(out, out_at, base, base_at, move, mask, HAS_BASE: tl.constexpr):
+    if HAS_BASE:
+        weights = tl.load(base + base_at, mask=mask, other=0.0).to(tl.float32)
+        move = weights + move
+    if out.dtype.element_ty == tl.bfloat16:
+        tl.store(out + out_at, _to_bfloat16(move), mask=mask)
+    else:
+        tl.store(out + out_at, move.to(out.dtype.element_ty), mask=mask)
+
+
+_WORDS_ARE_NOT_SIZES = ["k0", "k1", "c2", "c3"]
+
+
+@triton.jit(do_not_specialize=_WORDS_ARE_NOT_SIZES)
+def gaussian(
+    out,
+    base,
+    out_stride,
+    base_stride,
+    step,
+    start,
+    pitch,
+    length,
+    tiles,
+    k0,
+    k1,
+    c2,
+    c3,
+    HAS_BASE: tl.constexpr,
+    BLOCKS: tl.constexpr,
+):
+    """One tile of BLOCKS blocks of four of line `program // tiles`: move, or `base` plus it, into `out`."""
+    program = tl.program_id(0).to(tl.int64)
+    line, tile = program // tiles, program % tiles
+    first = line * pitch + start
+    block = first // 4 + tile * BLOCKS
+    x0, x1, x2, x3 = _philox(block + tl.arange(0, BLOCKS), k0, k1, c2, c3)
+    z0, z1 = _pair(x0, x1)
+    z2, z3 = _pair(x2, x3)
+    noise = tl.interleave(tl.interleave(z0, z2), tl.interleave(z1, z3))
+    column = block * 4 - first + tl.arange(0, BLOCKS * 4)
+    mask = (column >= 0) & (column < length)
+    _put(out, line * out_stride + column, base, line * base_stride + column, noise * step, mask, HAS_BASE)
+
+
+@triton.jit(do_not_specialize=_WORDS_ARE_NOT_SIZES)
+def rademacher(
+    out,
+    base,
+    out_stride,
+    base_stride,
+    step,
+    start,
+    pitch,
+    length,
+    tiles,
+    k0,
+    k1,
+    c2,
+    c3,
+    HAS_BASE: tl.constexpr,
+    BLOCKS: tl.constexpr,
+):
+    """As `gaussian`, with blocks of 128: a row of the tile for each word, a column for each bit."""
+    program = tl.program_id(0).to(tl.int64)
+    line, tile = program // tiles, program % tiles
+    first = line * pitch + start
+    block = first // 128 + tile * BLOCKS
+    x0, x1, x2, x3 = _philox(block + tl.arange(0, BLOCKS), k0, k1, c2, c3)
+    words = tl.interleave(tl.interleave(x0, x2), tl.interleave(x1, x3))
+    bits = (words[:, None] >> tl.arange(0, 32)[None, :].to(tl.uint32)) & 1
+    # step times +1 or -1 is exact.
+    move = tl.where(bits != 0, -step, step)
+    column = block * 128 - first + (tl.arange(0, BLOCKS * 4) * 32)[:, None] + tl.arange(0, 32)[None, :]
+    mask = (column >= 0) & (column < length)
+    _put(out, line * out_stride + column, base, line * base_stride + column, move, mask, HAS_BASE)
+
+
+@triton.jit
+def product(
+    out,
+    base,
+    out_stride,
+    base_stride,
+    step,
+    a,
+    b,
+    rows,
+    columns,
+    tiles,
+    rank,
+    divisor,
+    HAS_BASE: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """One tile of `a @ b / divisor`, `a` [rows, rank], `b` [rank, columns], summed over the rank in order."""
+    program = tl.program_id(0).to(tl.int64)
+    row = (program // tiles) * ROWS + tl.arange(0, ROWS)
+    column = (program % tiles) * COLUMNS + tl.arange(0, COLUMNS)
+    in_rows, in_columns = row < rows, column < columns
+    left, right = a + row * rank, b + column
+    total = tl.load(left, mask=in_rows, other=0.0)[:, None] * tl.load(right, mask=in_columns, other=0.0)[None, :]
+    for _ in range(1, rank):
+        left += 1
+        right += columns
+        factor = tl.load(left, mask=in_rows, other=0.0)
+        total = total + factor[:, None] * tl.load(right, mask=in_columns, other=0.0)[None, :]
+    move = tl.div_rn(total, divisor) * step
+    mask = in_rows[:, None] & in_columns[None, :]
+    out_at, base_at = row[:, None] * out_stride + column[None, :], row[:, None] * base_stride + column[None, :]
+    _put(out, out_at, base, base_at, move, mask, HAS_BASE)

@@ -1,0 +1,197 @@
+"""RandOpt from end to end: guess, check, keep, vote, report. Puts the layers together; holds no method of its own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from thickets.analysis.summary import HeldOut, Summary, summarise
+from thickets.config import GenerationConfig, RunConfig
+from thickets.engines import engine_class, start_engine
+from thickets.ensemble import EnsembleFile, vote_rule
+from thickets.ensemble.file import Base, Member
+from thickets.errors import RunError
+from thickets.noise import canonical_name
+from thickets.pool import LocalPool, Pool
+from thickets.report import render_report
+from thickets.search import Evaluator, Progress, make_strategy, rank, search
+from thickets.store import Identity, Run, write_atomically
+from thickets.tasks import Task, make_task
+from thickets.tasks.splits import Splits, make_splits
+from thickets.types import Sampling, SplitName, Trial
+
+
+def execute(
+    config: RunConfig,
+    progress: Progress | None = None,
+    *,
+    model: Any = None,
+    tokenizer: Any = None,
+    task: Task | None = None,
+) -> Summary:
+    """Do the run that the configuration describes, or go on with it, up to `ensemble.json` and `report.html`.
+
+    `model` (with its `tokenizer`) and `task` stand in for those that the configuration names.
+    Raises a `ThicketsError` for whatever the user can mend; the run can then go on.
+    """
+    progress = progress or Progress()
+    strategy = make_strategy(config.search)
+    vote_rule(config.ensemble.vote)
+    canonical_name(config.search.noise)
+    if model is None:
+        engine_class(config.engine.name)
+    task = task or make_task(config.task)
+    splits = make_splits(task.pools(), config.splits, config.task.duplicates)
+    with Run.begin(config) as run:
+        if run.meta("finished"):
+            _check_data(run, splits)
+            progress.say(f"{run.directory} is finished; nothing is repeated. Choose another --out to run again.")
+            return finish(run)
+        for note in splits.notes:
+            progress.say(note)
+        progress.say(f"loading {config.model.name}")
+        pool = LocalPool(start_engine(config, model, tokenizer))
+        try:
+            _identify(run, pool, splits, progress)
+            evaluator = Evaluator(
+                run, pool, task, _by_name(splits), sampling(config, task), config.keep_texts == "all"
+            )
+            search(evaluator, strategy, config.search.population, progress)
+            kept = _keep(run, config.ensemble.top_k)
+            # From here on the members are fixed: what decides and what is reported come after.
+            for split in ("validation", "test"):
+                _evaluate_members(evaluator, split, kept, progress)
+            progress.say("checking that the base weights are what they were, bit for bit")
+            pool.verify_base()
+        finally:
+            pool.close()
+        run.set_meta("base_verified", True)
+        write_atomically(run.directory / "ensemble.json", ensemble_file(run, task).to_json())
+        run.set_meta("finished", datetime.now(UTC).isoformat(timespec="seconds"))
+        return finish(run)
+
+
+def finish(run: Run) -> Summary:
+    """Write the report of a run as far as it is, and give back its figures."""
+    summary = summarise(run)
+    write_atomically(run.directory / "report.html", render_report(summary))
+    return summary
+
+
+def sampling(config: RunConfig, task: Task) -> Sampling:
+    """How answers are decoded: the configuration, and the task's own settings where that is silent."""
+    g = config.generation
+    stop = task.stop if g.stop is None else g.stop
+    return Sampling(g.max_new_tokens or task.max_new_tokens, g.temperature, g.top_p, g.seed, stop)
+
+
+def versions() -> dict[str, str]:
+    """Of everything that a result may depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("thickets", "torch", "transformers", "numpy", "numba"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _by_name(splits: Splits) -> Mapping[SplitName, Sequence[Any]]:
+    return {"selection": splits.selection, "validation": splits.validation, "test": splits.test}
+
+
+def _check_data(run: Run, splits: Splits) -> None:
+    known = run.meta("identity")
+    run.identify(Identity(known["model"], splits.digest), {})
+
+
+def _identify(run: Run, pool: Pool, splits: Splits, progress: Progress) -> None:
+    run.identify(Identity(pool.fingerprint, splits.digest), dict(_by_name(splits)))
+    now = {"engine": dict(pool.description), "versions": versions()}
+    notes = list(splits.notes)
+    for name, value in now.items():
+        before = run.meta(name)
+        if before is not None and before != value:
+            changed = ", ".join(k for k in {*before, *value} if before.get(k) != value.get(k))
+            note = f"the run went on with another {name} ({changed}); bfloat16 answers can depend on it"
+            notes.append(note)
+            progress.say(note)
+        run.set_meta(name, value)
+    earlier = run.meta("notes") or []
+    run.set_meta("notes", earlier + [n for n in notes if n not in earlier])
+
+
+def _keep(run: Run, top_k: int) -> list[Trial]:
+    trials = run.trials("selection")
+    kept = rank(trials)[:top_k]
+    if len(kept) < top_k:
+        failed = [t for t in trials if t.failure is not None]
+        reason = f" (the first failure: {failed[0].failure})" if failed else ""
+        raise RunError(
+            f"only {len(kept)} candidates could be scored, fewer than ensemble.top_k = {top_k}{reason}; "
+            "mend the cause, or try more candidates or smaller sigmas, with another --out"
+        )
+    run.set_meta("members", [t.candidate for t in kept])
+    return kept
+
+
+def _evaluate_members(evaluator: Evaluator, split: SplitName, kept: Sequence[Trial], progress: Progress) -> None:
+    """The base and every member on a held-out split."""
+    if not evaluator.splits[split]:
+        return
+    recorded = evaluator.run.recorded(split)
+    earlier = len({None, *(t.candidate for t in kept)} & recorded)
+    progress.begin(split, 1 + len(kept), earlier, None)
+    models = [(None, None), *((t.candidate, t.perturbation) for t in kept)]
+    for trial in evaluator.evaluate(split, models):
+        progress.trial(trial)
+    progress.end()
+
+
+def ensemble_file(run: Run, task: Task) -> EnsembleFile:
+    """The ensemble of a run whose members have been tested."""
+    config = run.config
+    summary = summarise(run)
+    decoding = sampling(config, task)
+    return EnsembleFile(
+        base=Base(model=config.model, fingerprint=summary.identity["model"], dtype=summary.engine["dtype"]),
+        noise=config.search.noise,
+        weights=config.weights,
+        task=config.task,
+        generation=GenerationConfig(
+            max_new_tokens=decoding.max_new_tokens,
+            temperature=decoding.temperature,
+            top_p=decoding.top_p,
+            seed=decoding.seed,
+            stop=decoding.stop,
+        ),
+        vote=config.ensemble.vote,
+        members=tuple(
+            Member(
+                rank=m.rank,
+                candidate=m.candidate,
+                seed=m.perturbation.seed,
+                sigma=m.perturbation.sigma,
+                sign=1 if m.perturbation.sign > 0 else -1,
+                score=m.score,
+                accuracy=m.selection_accuracy,
+            )
+            for m in summary.members
+        ),
+        results={h.split: _results(h) for h in (summary.validation, summary.test) if h is not None},
+        made_by={"thickets": summary.versions["thickets"], "created": summary.created},
+    )
+
+
+def _results(held_out: HeldOut) -> dict[str, Any]:
+    gain = held_out.gain.difference
+    return {
+        "questions": held_out.questions,
+        "base": held_out.base.value,
+        "best_single": held_out.best.value,
+        "ensemble": held_out.ensemble.value,
+        "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
+    }

@@ -1,0 +1,47 @@
+"""Random guessing, the paper's own search (Gan & Isola 2026, section 4): every candidate is drawn independently."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from thickets.config import SearchConfig
+from thickets.search.strategy import Strategy
+from thickets.types import Perturbation
+
+# Seeds fit a float64 without loss, so that any JSON reader gets the same member out of `ensemble.json`.
+_SEEDS = 2**53
+
+
+class RandomSearch(Strategy):
+    """Seeds from one generator without repeats; sigmas drawn from the list by another, so neither disturbs the other."""
+
+    name: ClassVar[str] = "random"
+    summary: ClassVar[str] = "independent draws, as in the paper"
+
+    def __init__(self, config: SearchConfig) -> None:
+        super().__init__(config)
+        self._asked = False
+
+    def ask(self) -> Sequence[tuple[int, Perturbation]]:
+        if self._asked:
+            return ()
+        self._asked = True
+        return list(enumerate(perturbations(self.config)))
+
+
+def perturbations(config: SearchConfig) -> list[Perturbation]:
+    """The candidates in order: one more of them leaves the others as they are."""
+    seeds = np.random.Generator(np.random.PCG64(config.seed))
+    sigmas = np.random.Generator(np.random.PCG64([config.seed, 1]))
+    taken: set[int] = set()
+    drawn = []
+    while len(drawn) < config.population:
+        seed = int(seeds.integers(_SEEDS))
+        if seed in taken:
+            continue
+        taken.add(seed)
+        drawn.append(Perturbation(seed, config.sigmas[int(sigmas.integers(len(config.sigmas)))]))
+    return drawn

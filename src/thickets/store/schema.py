@@ -1,0 +1,48 @@
+"""The tables of `run.db`. One row of `trials` and its `outcomes` are one transaction."""
+
+from __future__ import annotations
+
+# Version of the run directory. A change that older readers would misread is a new number.
+FORMAT = 1
+
+# The base model has no candidate number; -1 keeps the pair (split, candidate) unique, which NULL would not.
+BASE = -1
+
+SCHEMA = """
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL              -- JSON
+) WITHOUT ROWID;
+CREATE TABLE examples (
+    split TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    label TEXT NOT NULL,             -- file and line, or how it was generated
+    hash TEXT NOT NULL,              -- SHA-256 of the question
+    prompt TEXT NOT NULL,            -- JSON: a string, or [[role, content], ...]
+    columns TEXT NOT NULL,           -- JSON object: the reference answer among it
+    PRIMARY KEY (split, position)
+) WITHOUT ROWID;
+CREATE TABLE trials (
+    id INTEGER PRIMARY KEY,
+    split TEXT NOT NULL,
+    candidate INTEGER NOT NULL,      -- -1: the base
+    seed INTEGER, sigma REAL, sign INTEGER,
+    failure TEXT,                    -- why it has no score; NULL if it has one
+    seconds REAL NOT NULL,
+    switch_seconds REAL NOT NULL,
+    finished TEXT NOT NULL,          -- UTC, ISO 8601
+    UNIQUE (split, candidate)
+);
+CREATE TABLE outcomes (
+    trial INTEGER NOT NULL REFERENCES trials (id),
+    example INTEGER NOT NULL,        -- position in the split
+    reward REAL NOT NULL,
+    correct INTEGER NOT NULL,
+    key TEXT,                        -- NULL: abstains
+    prompt_tokens INTEGER NOT NULL,
+    new_tokens INTEGER NOT NULL,
+    finish TEXT NOT NULL,
+    text TEXT,                       -- NULL where texts are not kept
+    PRIMARY KEY (trial, example)
+) WITHOUT ROWID;
+"""

@@ -1,0 +1,52 @@
+"""The tasks that there are, found by looking through this folder. Knows nothing of what any of them asks.
+
+A task is one file here with one subclass of `Task`; modules without one (parsers, readers) are passed over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from thickets.config import TaskConfig
+from thickets.errors import ConfigError, TaskError
+from thickets.plugins import discover, lookup
+from thickets.tasks.base import Pools, Task
+
+__all__ = ["Pools", "Task", "make_task", "task_names", "task_summaries"]
+
+# Fields that mean the same for every task: the base class and the splits read them.
+_UNIVERSAL = frozenset({"name", "system", "chat", "duplicates"})
+
+
+def task_names() -> list[str]:
+    """The names that `--task` takes, sorted."""
+    return list(_tasks())
+
+
+def task_summaries() -> dict[str, str]:
+    """One line per task, by name, sorted."""
+    return {name: task.summary for name, task in _tasks().items()}
+
+
+def make_task(config: TaskConfig) -> Task:
+    """The task that `config` names.
+
+    Raises `TaskError` for a name that there is not, and `ConfigError` for a field that the task does not read.
+    """
+    task = lookup("task", config.name, _tasks(), TaskError)
+    _refuse_idle_fields(task, config)
+    return task(config)
+
+
+def _refuse_idle_fields(task: type[Task], config: TaskConfig) -> None:
+    # Values, not `model_fields_set`: a saved run.toml writes every field out, defaults too.
+    for name, field in TaskConfig.model_fields.items():
+        value: Any = getattr(config, name)
+        if name in task.uses or name in _UNIVERSAL or value == field.default:
+            continue
+        used = ", ".join(sorted(task.uses | _UNIVERSAL - {"name"}))
+        raise ConfigError(f"task.{name} is set to {value!r}, but task {task.name} does not read it; it reads {used}")
+
+
+def _tasks() -> dict[str, type[Task]]:
+    return discover(__name__, Task)

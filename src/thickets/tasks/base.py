@@ -1,0 +1,71 @@
+"""What a task is: examples, prompts, a reward, a notion of correct and a vote key. Knows nothing of engines.
+
+A new task is one file in this folder with one subclass of `Task`; it is found by its `name`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from thickets.types import Example, Judgement, Message, Prompt
+
+if TYPE_CHECKING:
+    from thickets.config import TaskConfig
+
+
+@dataclass(frozen=True)
+class Pools:
+    """The examples a task has. With `test` given, the test split comes from it alone; else all from `train`.
+
+    `notes` are sentences about rows that were left out, shown to the user and kept in the report.
+    """
+
+    train: Sequence[Example]
+    test: Sequence[Example] | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Task(ABC):
+    """One kind of question. Subclasses say how to get examples and how to judge one completion."""
+
+    name: ClassVar[str]
+    # One line for `thickets tasks`.
+    summary: ClassVar[str]
+    # Fields of `TaskConfig` that this task reads; setting any other is an error, not ignored.
+    uses: ClassVar[frozenset[str]] = frozenset()
+    # Decoding defaults where the configuration is silent.
+    max_new_tokens: ClassVar[int] = 256
+    stop: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: TaskConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def pools(self) -> Pools:
+        """Load or generate the examples. Raises `DataError` naming file and line."""
+
+    @abstractmethod
+    def judge(self, example: Example, completion: str) -> Judgement:
+        """Reward, correctness and vote key of one completion. Must not raise on any text."""
+
+    def judge_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Judgement]:
+        """Judge a split at once; override where a reward wants the whole batch (TRL's signature does)."""
+        return [self.judge(e, c) for e, c in zip(examples, completions, strict=True)]
+
+    def question(self, text: str) -> Example:
+        """An example without a reference answer, from what a person typed: for `thickets ask`."""
+        return Example(label="question", prompt=self.prompt(text))
+
+    def key(self, example: Example, completion: str) -> str | None:
+        """The vote key alone, for answering: the example has no reference answer."""
+        return self.judge(example, completion).key
+
+    def prompt(self, text: str) -> Prompt:
+        """`text` as the user's turn, behind the configured system prompt; plain text where chat is off."""
+        if self.config.chat == "plain":
+            return f"{self.config.system}\n\n{text}" if self.config.system else text
+        user = Message("user", text)
+        return (Message("system", self.config.system), user) if self.config.system else (user,)

@@ -1,0 +1,63 @@
+"""Sentiment: is a movie review positive or negative? Knows nothing of models or search.
+
+The data are JSONL (or CSV, Parquet) with columns `text` and `label`, the label `positive` or `negative`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from thickets.config import TaskConfig
+from thickets.errors import ConfigError, DataError
+from thickets.tasks.base import Pools, Task
+from thickets.tasks.rows import Row, read_train_and_test
+from thickets.tasks.templates import parse_template
+from thickets.types import Example, Judgement
+
+_PROMPT = "Review: {text}\nIs the sentiment of this review positive or negative? Answer with one word."
+_LABEL = re.compile(r"\b(positive|negative)\b", re.ASCII | re.IGNORECASE)
+
+
+class Sentiment(Task):
+    """One word as the answer; an answer with both words, or neither, abstains."""
+
+    name: ClassVar[str] = "sentiment"
+    summary: ClassVar[str] = "Is a movie review positive or negative? (your file with columns text and label)"
+    uses: ClassVar[frozenset[str]] = frozenset({"data", "data_split", "test_data", "test_split", "prompt"})
+    max_new_tokens: ClassVar[int] = 8
+
+    def __init__(self, config: TaskConfig) -> None:
+        super().__init__(config)
+        if config.data is None:
+            raise ConfigError("task sentiment needs a file with columns text and label; give --task.data FILE")
+        self._template = parse_template(config.prompt or _PROMPT, ("text",))
+
+    def pools(self) -> Pools:
+        """The reviews of the file. Raises `DataError` naming a row without text or with another label."""
+        train, test = read_train_and_test(self.config, ("text", "label"))
+        return Pools([self._read(row) for row in train], None if test is None else [self._read(row) for row in test])
+
+    def judge(self, example: Example, completion: str) -> Judgement:
+        """Right if exactly one of the two words stands in the completion, and it is the label."""
+        found = {match[0].lower() for match in _LABEL.finditer(completion)}
+        key = found.pop() if len(found) == 1 else None
+        correct = key is not None and key == example.columns.get("label")
+        return Judgement(float(correct), correct, key)
+
+    def question(self, text: str) -> Example:
+        """A review as typed."""
+        return self._example("question", text, None)
+
+    def _read(self, row: Row) -> Example:
+        text, label = row.columns["text"], str(row.columns["label"]).strip().lower()
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(f"{row.label} has no text in column 'text'")
+        if label not in ("positive", "negative"):
+            raise DataError(f"{row.label} has the label {row.columns['label']!r}, which is not positive or negative")
+        return self._example(row.label, text, label)
+
+    def _example(self, label: str, text: str, answer: str | None) -> Example:
+        text = text.strip()
+        columns = {"text": text} if answer is None else {"text": text, "label": answer}
+        return Example(label, self.prompt(self._template.fill({"text": text}, label)), columns, text)

@@ -1,0 +1,141 @@
+"""The nouns that every layer shares, as frozen data. Knows nothing of torch, tasks or storage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Perturbation:
+    """One point near the base weights: `base + sign · step(sigma) · noise(scheme, seed)`.
+
+    `sigma` is the standard deviation of the step before the scale rule; `sign` is +1 or -1 (antithetic twin).
+    """
+
+    seed: int
+    sigma: float
+    sign: int = 1
+
+    def __str__(self) -> str:
+        return f"{'-' if self.sign < 0 else ''}{self.sigma:g}·ε({self.seed})"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+# A prompt is either chat turns, rendered by the model's own template, or plain text fed as it is.
+Prompt = tuple[Message, ...] | str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question of a task. `label` says where it came from (`file.jsonl:12`), for error messages.
+
+    `columns` is the task's own data (the reference answer among it); values are JSON values.
+    """
+
+    label: str
+    prompt: Prompt
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    # What makes two examples the same question; the prompt where a task does not say better.
+    identity: str | None = None
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 hex digest of what makes this question itself: equal hashes are the same question."""
+        return hashlib.sha256((self.identity or prompt_text(self.prompt)).encode()).hexdigest()
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """The prompt as one readable string (not what the model sees: the engine applies the chat template)."""
+    if isinstance(prompt, str):
+        return prompt
+    return json.dumps([[m.role, m.content] for m in prompt], ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to decode. `temperature` 0 is greedy; a `stop` string ends a sequence and stays in its text."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What one prompt gave. `finish`: `eos`, `stop` (a stop string) or `length` (ran out of new tokens)."""
+
+    text: str
+    prompt_tokens: int
+    new_tokens: int
+    finish: Literal["eos", "stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a task says of one completion: what selection maximises, right or wrong, and the vote.
+
+    `reward` may give partial credit; `correct` never does. `key` is the canonical answer, `None` abstains.
+    """
+
+    reward: float
+    correct: bool
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One example under one model: its judgement, its cost, and its text where the run keeps texts."""
+
+    judgement: Judgement
+    prompt_tokens: int
+    new_tokens: int
+    finish: str
+    text: str | None = None
+
+
+Role = Literal["base", "candidate", "member"]
+SplitName = Literal["selection", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One model evaluated on one split. `candidate` is its number in the search, `None` for the base.
+
+    `failure` holds the reason of a trial that could not be scored; it then has no outcomes and no score.
+    Times are seconds: `switch_seconds` placing the weights, `seconds` the whole trial.
+    """
+
+    split: SplitName
+    candidate: int | None
+    perturbation: Perturbation | None
+    outcomes: tuple[Outcome, ...] = ()
+    failure: str | None = None
+    seconds: float = 0.0
+    switch_seconds: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """Mean reward over the split: what selection maximises. Raises `ValueError` for a failed trial."""
+        if self.failure is not None or not self.outcomes:
+            raise ValueError(f"trial of candidate {self.candidate} on {self.split} has no score: {self.failure}")
+        return sum(o.judgement.reward for o in self.outcomes) / len(self.outcomes)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct answers. Raises `ValueError` for a failed trial."""
+        if self.failure is not None or not self.outcomes:
+            raise ValueError(f"trial of candidate {self.candidate} on {self.split} has no accuracy: {self.failure}")
+        return sum(o.judgement.correct for o in self.outcomes) / len(self.outcomes)

@@ -1,0 +1,88 @@
+"""Numbers in words and places on an axis."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thickets.analysis.statistics import Interval
+from thickets.report import wording
+from thickets.report.axis import axis_over
+from thickets.report.figures import DOTS, _dots, _whole_ticks
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (wording.percent(0.45), "45.0\u202f%"),
+        (wording.percent(NAN), "–"),
+        (wording.percent(None), "–"),
+        (wording.points(0.21), "+21.0"),
+        (wording.points(-0.034), "−3.4"),
+        (wording.points(-0.0001), "0.0"),
+        (wording.points(0.0), "0.0"),
+        (wording.decimal(-0.0001), "0.000"),
+        (wording.count(1234567), "1\u202f234\u202f567"),
+        (wording.p_value(0.00001), "< 0.001"),
+        (wording.p_value(0.0312), "= 0.031"),
+        (wording.duration(3.21), "3.2\u202fs"),
+        (wording.duration(245), "4\u202fmin 05\u202fs"),
+        (wording.duration(7630), "2\u202fh 07\u202fmin"),
+        (wording.duration(math.inf), "–"),
+        (wording.sigma(0.002), "0.002"),
+        (wording.moment("2026-11-12T15:03:22.123+01:00"), "12 November 2026, 14:03 UTC"),
+        (wording.moment("yesterday"), "yesterday"),
+        (wording.moment(None), "–"),
+        (wording.capped("abcdef", 4), "abc…"),
+        (wording.ratio(1, 0), None),
+    ],
+)
+def test_words(words: str | None, expected: str | None) -> None:
+    assert words == expected
+
+
+shares = st.floats(0, 1)
+
+
+@given(st.lists(st.tuples(shares, shares, shares).map(sorted), max_size=4))
+def test_an_axis_holds_what_it_is_made_over(bounds: list[list[float]]) -> None:
+    intervals = [Interval(b, a, c) for a, b, c in bounds]
+    axis = axis_over(intervals, 0.2, (0.0, 1.0))
+    assert 0.0 <= axis.low < axis.high <= 1.0
+    assert len(axis.ticks) >= 2
+    for interval in intervals:
+        assert axis.low - 1e-9 <= interval.low <= interval.high <= axis.high + 1e-9
+        assert 0 <= float(axis.at(interval.value).rstrip("%")) <= 100
+
+
+def test_an_axis_over_nothing_is_whole() -> None:
+    axis = axis_over([Interval(NAN, 0.0, 1.0)], 0.2, (0.0, 1.0))
+    assert (axis.low, axis.high) == (0.0, 1.0)
+
+
+def test_an_axis_of_differences_shows_zero() -> None:
+    axis = axis_over([Interval(0.2, 0.15, 0.25)], 0.1, (-1.0, 1.0), 0.0)
+    assert 0.0 in axis.ticks
+
+
+@pytest.mark.parametrize("last", [1, 2, 10, 11, 50, 200])
+def test_ticks_of_k_end_at_both_ends(last: int) -> None:
+    ticks = _whole_ticks(last)
+    assert ticks[0] == 1
+    assert ticks[-1] == last
+    assert len(ticks) <= 12
+
+
+def test_full_rows_are_thinned_and_kept_ones_stay() -> None:
+    from collections import Counter
+
+    scores = [i / 50_000 for i in range(50_000)]
+    dots = _dots(scores, Counter([scores[-1], scores[777]]))
+    assert DOTS <= len(dots) <= DOTS + 2
+    assert {scores[-1], scores[777]} <= {x for x, _ in dots}
+    assert dots == _dots(scores, Counter([scores[-1], scores[777]]))

@@ -1,0 +1,86 @@
+"""`kill -9` at random moments, then the same command: the end is that of a run never killed."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from thickets.analysis.summary import Summary, summarise
+from thickets.config import merge, parse
+from thickets.randopt import execute
+from thickets.store import Run
+
+KILLS = 10
+
+
+def figures(directory: Path) -> dict[str, Any]:
+    """All that must not depend on how often the process died."""
+    with Run.read(directory) as run:
+        summary: Summary = summarise(run)
+        trials = {s: [(t.candidate, t.perturbation, t.outcomes) for t in run.trials(s)] for s in ("selection", "test")}  # type: ignore[arg-type]
+    return {
+        "trials": trials,
+        "members": summary.members,
+        "test": summary.test,
+        "validation": summary.validation,
+        "sigmas": summary.sigmas,
+        "questions": summary.questions,
+        "tokens": [(c.phase, c.models, c.prompt_tokens, c.new_tokens) for c in summary.costs],
+    }
+
+
+def test_a_run_killed_ten_times_ends_like_one_never_killed(settings: dict[str, Any], tmp_path: Path) -> None:
+    # Large enough that the search lasts longer than the interpreter takes to start.
+    settings = merge(settings, {"search": {"population": 150}, "splits": {"selection": 24}, "progress": "plain"})
+    undisturbed = parse({**settings, "out": str(tmp_path / "undisturbed")})
+    execute(undisturbed)
+
+    killed = parse({**settings, "out": str(tmp_path / "killed")})
+    file = tmp_path / "killed.toml"
+    file.write_text(killed.to_toml())
+    command = [sys.executable, "-m", "thickets", "run", str(file)]
+    moments = random.Random(0)
+    kills, recorded = 0, [0]
+    while kills < KILLS:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        before = recorded[-1]
+        # Half of the kills hit while starting or loading, half once new trials are being written.
+        wait_for = before + moments.randint(1, 12) if kills % 2 else before
+        deadline = time.monotonic() + moments.uniform(0.3, 3.0) + (60 if kills % 2 else 0)
+        while process.poll() is None and time.monotonic() < deadline and (kills % 2 == 0 or _count(killed.directory) < wait_for):
+            time.sleep(moments.uniform(0, 0.02))
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        kills += 1
+        recorded.append(_count(killed.directory))
+        # Nothing recorded is ever lost.
+        assert recorded[-1] >= recorded[-2]
+    assert kills == KILLS, f"the run ended after {kills} kills: make it longer"
+    assert recorded[-1] > 5
+    assert recorded[-1] < 151
+    subprocess.run(command, check=True, capture_output=True)
+
+    assert figures(killed.directory) == figures(undisturbed.directory)
+    mine, other = (parse_ensemble(c.directory) for c in (killed, undisturbed))
+    assert mine == other
+
+
+def parse_ensemble(directory: Path) -> Any:
+    from thickets.ensemble import read_ensemble
+
+    return read_ensemble(directory).model_copy(update={"made_by": {}})
+
+
+def _count(directory: Path) -> int:
+    try:
+        with Run.read(directory) as run:
+            return len(run.recorded("selection"))
+    except Exception:  # noqa: BLE001 - the run may not have begun yet
+        return 0

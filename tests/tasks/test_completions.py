@@ -1,0 +1,34 @@
+"""The table of hand-written completions: what each task says of each. Knows nothing of how a task finds it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thickets.config import TaskConfig
+from thickets.tasks import make_task
+from thickets.types import Example
+
+_TABLE = Path(__file__).parent.parent / "data" / "completions.jsonl"
+_ROWS = [json.loads(line) for line in _TABLE.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("row", _ROWS, ids=lambda row: f"{row['task']}: {row['note']}")
+def test_judgement(row: dict[str, Any]) -> None:
+    task = make_task(TaskConfig(name=row["task"], data=None if row["task"] == "countdown" else "unread.jsonl"))
+    example = Example("row", "?", row["columns"])
+    judged = task.judge(example, row["completion"])
+    assert judged.reward == pytest.approx(row["reward"])
+    assert (judged.key, judged.correct) == (row["key"], row["correct"])
+    assert task.key(example, row["completion"]) == row["key"]
+    assert task.judge_all([example], [row["completion"]]) == [judged]
+
+
+def test_the_table_is_large_and_its_rows_differ() -> None:
+    assert len(_ROWS) >= 60
+    assert Counter(row["task"] for row in _ROWS).keys() == {"countdown", "gsm8k", "custom", "sentiment"}
+    assert len({(row["task"], row["completion"], str(row["columns"])) for row in _ROWS}) == len(_ROWS)

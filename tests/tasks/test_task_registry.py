@@ -1,0 +1,155 @@
+"""The registry, and the one contract that every registered task keeps."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thickets.config import RunConfig, TaskConfig
+from thickets.errors import ConfigError, TaskError
+from thickets.tasks import make_task, task_names, task_summaries
+from thickets.types import Example, Judgement
+
+# Columns for each task's own reference; a task that is new here need not be listed to be tested.
+_COLUMNS: dict[str, dict[str, Any]] = {
+    "countdown": {"numbers": [3, 5, 7], "target": 36},
+    "gsm8k": {"question": "?", "answer": "18"},
+    "sentiment": {"text": "?", "label": "positive"},
+    "custom": {"question": "?", "answer": "Paris"},
+}
+_TYPED = {"countdown": "3 5 7 36"}
+
+
+def _config(name: str, **fields: Any) -> TaskConfig:
+    data = None if name == "countdown" else "unread.jsonl"
+    return TaskConfig(name=name, **{"data": data, **fields})
+
+
+def test_the_built_in_tasks_are_found() -> None:
+    assert task_names() == sorted(task_names())
+    assert {"countdown", "custom", "gsm8k", "sentiment"} <= set(task_names())
+    assert list(task_summaries()) == task_names()
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_a_task_describes_itself(name: str) -> None:
+    task = make_task(_config(name))
+    assert task.name == name
+    assert "\n" not in task.summary
+    assert 20 < len(task.summary) < 100
+    assert task.uses <= set(TaskConfig.model_fields)
+    assert task.max_new_tokens > 0
+
+
+@pytest.mark.parametrize("name", task_names())
+@pytest.mark.parametrize(("chat", "system"), [("auto", None), ("chat", "Be brief."), ("plain", "Be brief.")])
+def test_a_typed_question_becomes_a_prompt(name: str, chat: str, system: str | None) -> None:
+    example = make_task(_config(name, chat=chat, system=system)).question(_TYPED.get(name, "Is it?"))
+    if chat == "plain":
+        assert isinstance(example.prompt, str)
+        assert example.prompt.startswith("Be brief.\n\n")
+    else:
+        assert not isinstance(example.prompt, str)
+        assert [turn.role for turn in example.prompt] == (["system", "user"] if system else ["user"])
+    assert "answer" not in example.columns
+
+
+@pytest.mark.parametrize("name", task_names())
+@given(text=st.text())
+def test_no_text_makes_a_task_raise(name: str, text: str) -> None:
+    task = make_task(_config(name))
+    example = Example("row", "?", _COLUMNS.get(name, {}))
+    judged = task.judge(example, text)
+    assert isinstance(judged, Judgement)
+    assert 0 <= judged.reward <= 1.1
+    assert judged.key is None or isinstance(judged.key, str)
+    assert task.judge(example, text) == judged
+    # A typed question has no reference answer, but votes in the same way.
+    assert task.key(example, text) == judged.key
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_equal_keys_are_equally_right(name: str) -> None:
+    task = make_task(_config(name))
+    example = Example("row", "?", _COLUMNS.get(name, {}))
+    texts = ("<answer>3*(5+7)</answer>", "#### 18", "18.0", "Paris", "paris.", "positive", "Positive!", "x", "")
+    verdicts: dict[str, bool] = {}
+    for text in texts:
+        judged = task.judge(example, text)
+        if judged.key is None:
+            assert not judged.correct
+        else:
+            assert verdicts.setdefault(judged.key, judged.correct) == judged.correct
+
+
+def test_an_unknown_task_is_one_sentence_with_a_suggestion() -> None:
+    with pytest.raises(TaskError) as caught:
+        make_task(TaskConfig(name="countdwn"))
+    assert str(caught.value).startswith("there is no task 'countdwn'; did you mean 'countdown'?")
+    assert all(name in str(caught.value) for name in task_names())
+
+
+def test_an_unlike_name_has_no_suggestion() -> None:
+    with pytest.raises(TaskError, match=r"there is no task 'zzz'; known are: countdown, "):
+        make_task(TaskConfig(name="zzz"))
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("gsm8k", "reward", "r.py:f"),
+        ("gsm8k", "size", 5),
+        ("countdown", "correct_at", 0.5),
+        ("sentiment", "answer", "a.py:f"),
+        ("custom", "seed", 3),
+    ],
+)
+def test_a_field_that_the_task_does_not_read_is_an_error(name: str, field: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_task(_config(name, **{field: value}))
+    assert str(caught.value).startswith(f"task.{field} is set to {value!r}, but task {name} does not read it; it reads")
+    assert "duplicates" in str(caught.value)
+
+
+def test_a_field_written_out_with_its_default_is_no_error() -> None:
+    import tomllib
+
+    saved = RunConfig.model_validate({"model": "m", "task": "countdown"}).to_toml()
+    task = RunConfig.model_validate(tomllib.loads(saved)).task
+    assert task.model_fields_set > {"name", "correct_at"}
+    assert make_task(task).name == "countdown"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"name": "custom"}, "task custom needs data; give --task.data FILE"),
+        ({"name": "sentiment"}, "task sentiment needs a file with columns text and label; give --task.data FILE"),
+        ({"name": "countdown", "test_data": "t.jsonl"}, "task.test_data is set without task.data"),
+        ({"name": "custom", "data": "d.jsonl", "correct_at": 0.5}, "task.correct_at is set, but it only has a meaning"),
+        ({"name": "countdown", "prompt": "{numbers}?"}, "task.prompt lacks {target}"),
+        ({"name": "countdown", "prompt": "{numbres} {target}"}, "this task has only {numbers}, {target}; did you mean"),
+    ],
+)
+def test_settings_that_contradict_are_one_sentence(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_task(TaskConfig(**fields))
+    assert sentence in str(caught.value)
+
+
+def test_listing_the_tasks_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, thickets.tasks as t; t.task_summaries(); "
+        "print([m for m in ('datasets', 'pyarrow', 'torch', 'numpy', 'transformers') if m in sys.modules])"
+    )
+    source = str(Path(__file__).parents[2] / "src")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": source}
+    )
+    assert done.stdout.strip() == "[]"

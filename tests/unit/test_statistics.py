@@ -1,0 +1,55 @@
+"""Intervals hold what they promise on data whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from thickets.analysis.statistics import paired, share
+
+
+@given(st.integers(0, 60), st.integers(1, 60))
+def test_wilson_is_the_textbook_formula(hits: int, total: int) -> None:
+    hits = min(hits, total)
+    z, p = 1.959963984540054, hits / total
+    centre = (p + z * z / (2 * total)) / (1 + z * z / total)
+    half = z / (1 + z * z / total) * (p * (1 - p) / total + z * z / (4 * total * total)) ** 0.5
+    got = share(hits, total)
+    assert got.value == p
+    assert got.low == pytest.approx(max(0, centre - half), abs=1e-9)
+    assert got.high == pytest.approx(min(1, centre + half), abs=1e-9)
+
+
+def test_the_paired_interval_covers_the_truth_at_its_rate() -> None:
+    random = np.random.default_rng(0)
+    covered = 0
+    for _ in range(400):
+        base = random.random(120) < 0.5
+        flips = random.random(120)
+        other = np.where(base, flips > 0.1, flips < 0.3)  # gains 15 %, loses 5 % of all questions
+        d = paired(base.tolist(), other.tolist()).difference
+        covered += d.low <= 0.10 <= d.high
+    assert covered / 400 >= 0.92
+
+
+def test_paired_counts_and_exact_p() -> None:
+    a = [True] * 5 + [False] * 10 + [True] * 10
+    b = [False] * 5 + [True] * 10 + [True] * 10
+    p = paired(a, b)
+    assert (p.gained, p.lost) == (10, 5)
+    assert p.difference.value == pytest.approx(0.2)
+    assert p.p_value == pytest.approx(0.3017578125)  # 2 · P(X ≤ 5), X ~ Binomial(15, 1/2)
+    assert p.difference.low < 0.2 < p.difference.high
+
+
+def test_two_equal_models_still_get_an_interval_of_some_width() -> None:
+    d = paired([True, False] * 10, [True, False] * 10)
+    assert d.difference.value == 0
+    assert d.difference.low < 0 < d.difference.high
+    assert d.p_value == 1
+
+
+def test_unpaired_answers_are_refused() -> None:
+    with pytest.raises(ValueError, match="not pairs"):
+        paired([True], [])

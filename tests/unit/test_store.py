@@ -1,0 +1,187 @@
+"""The run directory refuses what it must and loses nothing."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thickets.config import RunConfig, parse
+from thickets.errors import RunError
+from thickets.store import Identity, Run
+from thickets.types import Example, Judgement, Message, Outcome, Perturbation, Trial
+
+EXAMPLES = [Example("f:1", (Message("user", "1+1?"),), {"answer": "2"}), Example("f:2", "plain ü", {"answer": None})]
+
+
+def config(tmp_path: Path, **search: Any) -> RunConfig:
+    return parse({"model": "m", "search": search, "out": str(tmp_path / "run"), "ensemble": {"top_k": 1}})
+
+
+def trial(candidate: int | None, failure: str | None = None) -> Trial:
+    outcomes = () if failure else (
+        Outcome(Judgement(1.1, True, "2"), 10, 3, "eos", "it is 2"),
+        Outcome(Judgement(0.0, False, None), 12, 8, "length", "hm \ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16")),
+    )  # fmt: skip
+    p = None if candidate is None else Perturbation(2**53 - 1 - candidate, 0.002, -1)
+    return Trial("selection", candidate, p, outcomes, failure, 1.5, 0.25)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    with Run.begin(config(tmp_path)) as opened:
+        opened.identify(Identity("sha256:a", "d"), {"selection": EXAMPLES, "validation": [], "test": EXAMPLES[:1]})
+        yield opened
+
+
+def test_what_is_recorded_is_what_comes_back(run: Run) -> None:
+    run.record(trial(None), keep_texts=True)
+    run.record(trial(3, "NaN logits"), keep_texts=False)
+    run.record(trial(1), keep_texts=True)
+    assert run.trials("selection") == [trial(None), trial(1), trial(3, "NaN logits")]
+    assert run.trials("selection", [1]) == [trial(1)]
+    assert run.recorded("selection") == {None, 1, 3}
+    assert run.recorded("test") == set()
+    assert run.examples("selection") == EXAMPLES
+
+
+def test_texts_are_left_out_where_they_are_not_kept(run: Run) -> None:
+    run.record(trial(1), keep_texts=False)
+    assert [o.text for o in run.trials("selection")[0].outcomes] == [None, None]
+
+
+def test_a_trial_is_one_transaction(run: Run) -> None:
+    run.record(trial(1), keep_texts=True)
+    with pytest.raises(RunError):
+        run.record(trial(1), keep_texts=True)
+    assert len(run.trials("selection")) == 1
+    run.record(trial(2), keep_texts=True)
+    assert run.recorded("selection") == {1, 2}
+
+
+def test_a_second_process_is_refused_and_told_who_has_it(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=rf"in use by another process \(process {os.getpid()} on"):
+        Run.begin(config(tmp_path))
+    with Run.read(tmp_path / "run") as reader:  # reading goes on meanwhile
+        assert reader.recorded("selection") == set()
+
+
+def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; sys.path.insert(0, 'src')\n"
+        "from thickets.config import parse; from thickets.store import Run\n"
+        f"run = Run.begin(parse({{'model': 'm', 'out': {str(tmp_path / 'run')!r}}}))\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    Run.begin(parse({"model": "m", "out": str(tmp_path / "run")})).close()
+
+
+def test_changed_settings_are_named(run: Run, tmp_path: Path) -> None:
+    run.record(trial(None), keep_texts=True)
+    run.close()
+    with pytest.raises(RunError, match=r"other settings \(search\.population: 200 → 300\)"):
+        Run.begin(config(tmp_path, population=300))
+    Run.begin(config(tmp_path)).close()
+
+
+def test_settings_may_be_mended_until_something_was_evaluated(tmp_path: Path) -> None:
+    Run.begin(config(tmp_path, population=100)).close()
+    with Run.begin(config(tmp_path, population=300)) as run:
+        assert run.config.search.population == 300
+
+
+@pytest.mark.parametrize(
+    ("identity", "said"),
+    [(Identity("sha256:b", "d"), "weights of the base model are not those"), (Identity("sha256:a", "e"), "the data")],
+)
+def test_another_model_or_other_data_are_refused(run: Run, identity: Identity, said: str) -> None:
+    run.record(trial(None), keep_texts=True)
+    with pytest.raises(RunError, match=said):
+        run.identify(identity, {})
+    run.identify(Identity("sha256:a", "d"), {})
+
+
+def test_a_folder_of_other_things_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("precious")
+    with pytest.raises(RunError, match=r"not a run directory \(it holds thesis\.tex\)"):
+        Run.begin(config(tmp_path))
+    assert sorted(os.listdir(tmp_path / "run")) == ["thesis.tex"]
+
+
+def test_reading_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"not a run: it has no run\.db"):
+        Run.read(tmp_path)
+    (tmp_path / "run.db").write_bytes(b"not a database at all, but long enough to look at" * 50)
+    with pytest.raises(RunError, match=r"run\.db is damaged"):
+        Run.read(tmp_path)
+
+
+@pytest.mark.parametrize("left", ["empty", "lock only", "toml only"])
+def test_a_half_made_run_begins_again(tmp_path: Path, left: str) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    if left == "empty":
+        (folder / "run.db").touch()
+    elif left == "lock only":
+        (folder / "run.lock").touch()
+    else:
+        (folder / "run.toml").write_text("model = ")
+    if left == "empty":
+        with pytest.raises(RunError, match="killed before it began"):
+            Run.read(folder)
+    with Run.begin(config(tmp_path)) as run:
+        assert run.config.model.name == "m"
+
+
+def test_a_run_of_another_format_is_refused(run: Run, tmp_path: Path) -> None:
+    run.set_meta("format", 99)
+    run.close()
+    for opening in (lambda: Run.begin(config(tmp_path)), lambda: Run.read(tmp_path / "run")):
+        with pytest.raises(RunError, match="has format 99, and this thickets reads format 1"):
+            opening()
+
+
+def test_a_full_disk_is_a_sentence_and_loses_nothing(run: Run, tmp_path: Path) -> None:
+    run.record(trial(0), keep_texts=True)
+    pages = run._db.execute("PRAGMA page_count").fetchone()[0]
+    # SQLite's own way to run out of room: the same error as from a full disk.
+    run._db.execute(f"PRAGMA max_page_count = {pages + 1}")
+    with pytest.raises(RunError, match="full; free some space and repeat the command"):
+        for n in range(1, 500):
+            run.record(trial(n), keep_texts=True)
+    kept = run.recorded("selection")
+    run._db.execute("PRAGMA max_page_count = 1000000")
+    run.record(trial(999), keep_texts=True)
+    assert run.recorded("selection") == kept | {999}
+    assert all(len(t.outcomes) == 2 for t in run.trials("selection"))
+
+
+def test_a_place_that_may_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot use .*Not a directory"):
+        Run.begin(parse({"model": "m", "out": str(tmp_path / "file" / "run")}))
+
+
+def test_a_damaged_database_is_a_sentence(run: Run, tmp_path: Path) -> None:
+    run.record(trial(0), keep_texts=True)
+    run.close()
+    path = tmp_path / "run" / "run.db"
+    path.write_bytes(b"x" * 100 + path.read_bytes()[100:])
+    with pytest.raises(RunError, match="damaged"):
+        Run.begin(config(tmp_path))
+
+
+def test_the_database_is_plain_sql_for_other_tools(run: Run, tmp_path: Path) -> None:
+    run.record(trial(4), keep_texts=True)
+    other = sqlite3.connect(tmp_path / "run" / "run.db")
+    assert other.execute("SELECT candidate, avg(reward) FROM trials JOIN outcomes ON id = trial").fetchall() == [(4, 0.55)]
+    assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    other.close()
