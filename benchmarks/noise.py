@@ -67,8 +67,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write machine and figures here")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     parser.add_argument("--rounds", type=int, default=7, help="rounds that the medians are taken over")
+    parser.add_argument("--threads", type=int, help="torch's threads, ours too; 1 tells most on a busy machine")
     options = parser.parse_args()
     import torch
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
 
     generator = torch.Generator().manual_seed(0)
     base = {

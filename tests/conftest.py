@@ -1,4 +1,4 @@
-"""Tiny real models and a tokenizer, built here: two layers, hidden size 32, every byte a token. Nothing is downloaded."""
+"""Tiny real models and a tokenizer, built here: two layers, hidden size 32, every byte a token; no downloads."""
 
 from __future__ import annotations
 

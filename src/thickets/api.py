@@ -39,7 +39,8 @@ class Result:
 class RandOpt:
     """Guess, check, keep the best, vote (Gan & Isola 2026).
 
-    `model` is a Hub id, a local folder, or a loaded transformers model (then give its `tokenizer`); `task` is the
+    `model` is a Hub id, a local folder, a dictionary of its settings, or a loaded transformers model (then give its
+    `tokenizer`); `task` is the
     name of a built-in task, a `Task` of your own, or a dictionary of its settings. The named arguments are those
     most used; every other setting of the configuration goes in by section:
     `RandOpt(..., splits={"selection": 100}, engine={"device": "cuda:1"})`.
@@ -58,12 +59,12 @@ class RandOpt:
         max_new_tokens: int | None = None,
         **sections: Any,
     ) -> None:
-        self._model = None if isinstance(model, str | Path) else model
+        self._model = None if isinstance(model, str | Path | dict) else model
         self._tokenizer = tokenizer
         self._task = task if isinstance(task, Task) else None
         search = {"population": population, "sigmas": None if sigmas is None else list(sigmas), "seed": seed}
         given: dict[str, Any] = {
-            "model": _model_name(model),
+            "model": _model_settings(model),
             "task": task.config.model_dump() if isinstance(task, Task) else task,
             "search": {k: v for k, v in search.items() if v is not None},
             "ensemble": {} if top_k is None else {"top_k": top_k},
@@ -80,7 +81,9 @@ class RandOpt:
         return Result(config.directory, summary, ensemble)
 
 
-def _model_name(model: Any) -> str:
+def _model_settings(model: Any) -> str | dict[str, Any]:
+    if isinstance(model, dict):
+        return model
     if isinstance(model, str | Path):
         return str(model)
     named = getattr(getattr(model, "config", None), "_name_or_path", "")

@@ -14,7 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from thickets.errors import ConfigError
 
@@ -291,8 +300,10 @@ def _nearest(location: tuple[int | str, ...]) -> str:
 
     section: Any = RunConfig
     for part in location[:-1]:
-        field = section.model_fields.get(part) if isinstance(section, type) else None
+        fields: Mapping[str, Any] = getattr(section, "model_fields", {})
+        field = fields.get(str(part))
         section = field.annotation if field else None
-    names = list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+    known = isinstance(section, type) and issubclass(section, BaseModel)
+    names = list(section.model_fields) if known else []
     close = difflib.get_close_matches(str(location[-1]), names, 1)
     return f"; did you mean {'.'.join([*map(str, location[:-1]), close[0]])}?" if close else ""

@@ -43,5 +43,5 @@ class EnsembleError(ThicketsError):
     """An ensemble file cannot be used, or not with this base model."""
 
 
-class CandidateFailed(ThicketsError):
+class CandidateFailed(ThicketsError):  # noqa: N818 - an outcome that is recorded, not a mistake
     """One evaluation cannot be scored (NaN logits, a reward that raises). Recorded as failed, never as a score."""

@@ -28,7 +28,7 @@ def discover(package: str, interface: type[T]) -> dict[str, type[T]]:
         for value in vars(module).values():
             defined_here = isinstance(value, type) and value.__module__ == module.__name__
             if defined_here and issubclass(value, interface) and "name" in vars(value):
-                found[value.name] = value  # type: ignore[attr-defined]
+                found[value.name] = value
     return dict(sorted(found.items()))
 
 

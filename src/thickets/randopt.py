@@ -56,9 +56,7 @@ def execute(
         pool = LocalPool(start_engine(config, model, tokenizer))
         try:
             _identify(run, pool, splits, progress)
-            evaluator = Evaluator(
-                run, pool, task, _by_name(splits), sampling(config, task), config.keep_texts == "all"
-            )
+            evaluator = Evaluator(run, pool, task, _by_name(splits), sampling(config, task), config.keep_texts == "all")
             search(evaluator, strategy, config.search.population, progress)
             kept = _keep(run, config.ensemble.top_k)
             # From here on the members are fixed: what decides and what is reported come after.

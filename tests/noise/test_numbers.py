@@ -85,7 +85,7 @@ def test_constants_are_float32() -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("kernel", ["reference", "numba"])
 @given(case=regions(), seed=st.integers(0, 2**64 - 1))
-@settings(max_examples=40)
+@settings(max_examples=120)
 def test_a_region_is_a_piece_of_the_whole(
     scheme: str, kernel: str, case: tuple[tuple[int, ...], Region], seed: int
 ) -> None:
@@ -97,10 +97,8 @@ def test_a_region_is_a_piece_of_the_whole(
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @given(case=regions(most=3000), seed=st.integers(0, 2**64 - 1), name=st.text(max_size=20))
-@settings(max_examples=40)
-def test_kernels_agree_bit_for_bit(
-    scheme: str, case: tuple[tuple[int, ...], Region], seed: int, name: str
-) -> None:
+@settings(max_examples=120)
+def test_kernels_agree_bit_for_bit(scheme: str, case: tuple[tuple[int, ...], Region], seed: int, name: str) -> None:
     shape, region = case
     plain = numbers(scheme, seed, name, shape, region, kernel="reference")
     fast = numbers(scheme, seed, name, shape, region, kernel="numba")

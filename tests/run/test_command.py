@@ -207,7 +207,9 @@ def test_bad_commands(arguments: list[str], said: str, thickets: Command) -> Non
     ],
     ids=["empty", "unparseable", "column", "overlap"],
 )
-def test_bad_data_names_file_and_line(rows: str, said: str, config_file: Path, thickets: Command, tmp_path: Path) -> None:
+def test_bad_data_names_file_and_line(
+    rows: str, said: str, config_file: Path, thickets: Command, tmp_path: Path
+) -> None:
     (tmp_path / "data.jsonl").write_text(rows)
     ended = thickets("run", config_file)
     assert ended.code == 2

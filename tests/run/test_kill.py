@@ -52,7 +52,11 @@ def test_a_run_killed_ten_times_ends_like_one_never_killed(settings: dict[str, A
         # Half of the kills hit while starting or loading, half once new trials are being written.
         wait_for = before + moments.randint(1, 12) if kills % 2 else before
         deadline = time.monotonic() + moments.uniform(0.3, 3.0) + (60 if kills % 2 else 0)
-        while process.poll() is None and time.monotonic() < deadline and (kills % 2 == 0 or _count(killed.directory) < wait_for):
+        while (
+            process.poll() is None
+            and time.monotonic() < deadline
+            and (kills % 2 == 0 or _count(killed.directory) < wait_for)
+        ):
             time.sleep(moments.uniform(0, 0.02))
         if process.poll() is not None:
             break

@@ -6,7 +6,8 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from thickets.cli.flags import fields, nested
 from thickets.config import differences, merge, parse, read_toml

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings as hypothesis_settings, strategies as st
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from tests.conftest import build_model, build_tokenizer
 from thickets.engines.batching import batches, common_prefix
@@ -30,9 +32,7 @@ def encode(texts: list[str], prefix: str = "") -> list[list[int]]:
 
 def by_generate(model: Any, ids: list[int], new_tokens: int) -> list[int]:
     with torch.inference_mode():
-        out = model.generate(
-            input_ids=torch.tensor([ids]), max_new_tokens=new_tokens, do_sample=False, use_cache=True
-        )
+        out = model.generate(input_ids=torch.tensor([ids]), max_new_tokens=new_tokens, do_sample=False, use_cache=True)
     return out[0, len(ids) :].tolist()
 
 
@@ -48,10 +48,7 @@ def by_generate(model: Any, ids: list[int], new_tokens: int) -> list[int]:
     ],
 )
 def test_greedy_is_what_generate_gives(kind: str, overrides: dict[str, Any], budget: int, prefix: str) -> None:
-    if kind == "Gemma3":
-        model = build_gemma3(overrides)
-    else:
-        model = build_model(kind, **overrides)
+    model = build_gemma3(overrides) if kind == "Gemma3" else build_model(kind, **overrides)
     prompts = encode(TEXTS, prefix)
     done = decoder(model, budget).decode(prompts, Sampling(16))
     for prompt, got in zip(prompts, done, strict=True):

@@ -25,10 +25,11 @@ def config(tmp_path: Path, **search: Any) -> RunConfig:
 
 
 def trial(candidate: int | None, failure: str | None = None) -> Trial:
-    outcomes = () if failure else (
+    outcomes = (
         Outcome(Judgement(1.1, True, "2"), 10, 3, "eos", "it is 2"),
-        Outcome(Judgement(0.0, False, None), 12, 8, "length", "hm \ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16")),
-    )  # fmt: skip
+        Outcome(Judgement(0.0, False, None), 12, 8, "length", "hm 😀"),
+    )
+    outcomes = () if failure else outcomes
     p = None if candidate is None else Perturbation(2**53 - 1 - candidate, 0.002, -1)
     return Trial("selection", candidate, p, outcomes, failure, 1.5, 0.25)
 
@@ -166,7 +167,7 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(run: Run, tmp_path: Path) -
 
 def test_a_place_that_may_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot use .*Not a directory"):
+    with pytest.raises(RunError, match=r"cannot use .*Not a directory"):
         Run.begin(parse({"model": "m", "out": str(tmp_path / "file" / "run")}))
 
 
@@ -182,6 +183,8 @@ def test_a_damaged_database_is_a_sentence(run: Run, tmp_path: Path) -> None:
 def test_the_database_is_plain_sql_for_other_tools(run: Run, tmp_path: Path) -> None:
     run.record(trial(4), keep_texts=True)
     other = sqlite3.connect(tmp_path / "run" / "run.db")
-    assert other.execute("SELECT candidate, avg(reward) FROM trials JOIN outcomes ON id = trial").fetchall() == [(4, 0.55)]
+    assert other.execute("SELECT candidate, avg(reward) FROM trials JOIN outcomes ON id = trial").fetchall() == [
+        (4, 0.55)
+    ]
     assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     other.close()

@@ -28,7 +28,11 @@ def examine() -> list[Finding]:
 
 def _machine() -> Iterator[Finding]:
     yield Finding("Python", "ok", sys.version.split()[0])
-    yield Finding("processor", "ok", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores")
+    yield Finding(
+        "processor",
+        "ok",
+        f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores",
+    )
     memory = _memory()
     if memory is not None:
         state: Literal["ok", "note"] = "ok" if memory >= 4 else "note"

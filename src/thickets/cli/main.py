@@ -16,7 +16,7 @@ from thickets.errors import ThicketsError
 
 app = App(
     name="thickets",
-    help="Improve a pretrained model without gradients: guess perturbations of its weights, check, keep the best, vote.",
+    help="Improve a pretrained model without gradients: guess weight perturbations, check, keep the best, vote.",
     version=__version__,
 )
 
@@ -114,8 +114,8 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def main() -> None:

@@ -88,9 +88,7 @@ def _members(console: Console, summary: Summary) -> None:
     for m in summary.members:
         p = m.perturbation
         sigma = f"{p.sign * p.sigma:g}"
-        table.add_row(
-            str(m.rank), str(m.candidate), sigma, str(p.seed), f"{m.score:.3f}", percent(m.held_out)
-        )
+        table.add_row(str(m.rank), str(m.candidate), sigma, str(p.seed), f"{m.score:.3f}", percent(m.held_out))
     console.print(table)
 
 

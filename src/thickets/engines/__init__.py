@@ -14,7 +14,7 @@ __all__ = ["Engine", "engine_class", "engine_classes", "start_engine"]
 
 def engine_classes() -> dict[str, type[Engine]]:
     """All engines by name."""
-    return discover("thickets.engines", Engine)  # type: ignore[type-abstract]
+    return discover("thickets.engines", Engine)
 
 
 def engine_class(name: str) -> type[Engine]:

@@ -27,7 +27,8 @@ def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
     """How many leading tokens all prompts share, leaving each at least one token of its own."""
     if len(prompts) < 2:
         return 0
-    first, last = min(prompts), max(prompts)  # in lexicographic order the extremes differ earliest
+    # In lexicographic order the extremes differ earliest.
+    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))
     shared = 0
     for a, b in zip(first, last, strict=False):
         if a != b:

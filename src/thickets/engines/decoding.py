@@ -73,7 +73,9 @@ class Decoder:
         if cache.layers and not all(type(layer) is DynamicLayer for layer in cache.layers):
             return 0, None
         ids = torch.tensor([list(prompts[0][:shared])], device=self.device)
-        return shared, self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).past_key_values
+        return shared, self.model(
+            input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
+        ).past_key_values
 
     def _decode_batch(self, live: list[Continuation], shared: int, prefix: Any, sampling: Sampling) -> None:
         """Decode one batch to the end; `live` shrinks as sequences finish."""

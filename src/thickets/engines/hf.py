@@ -124,11 +124,14 @@ def _load_model(config: ModelConfig, device: torch.device) -> Any:
             trust_remote_code=False,
         )
     except (OSError, ValueError, RuntimeError) as error:
-        where = "is neither a local folder nor can it be loaded from the Hub" if not folder.exists() else "does not load"
+        where = (
+            "is neither a local folder nor can it be loaded from the Hub" if not folder.exists() else "does not load"
+        )
         raise ModelError(f"model {config.name!r} {where}: {_first_line(error)}") from error
     if getattr(model.config, "quantization_config", None) is not None:
         raise ModelError(f"model {config.name!r} is quantised, and its weights cannot take a step; use the original")
-    return model.to(device)
+    moved: Any = model  # transformers' annotations do not know `to` with a device
+    return moved.to(device)
 
 
 def _first_line(error: Exception) -> str:
@@ -186,5 +189,3 @@ def _eos(model: Any, tokenizer: Any) -> frozenset[int]:
     configured = getattr(model.generation_config, "eos_token_id", None)
     ids = configured if isinstance(configured, list) else [configured]
     return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)
-
-

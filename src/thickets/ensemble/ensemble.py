@@ -104,15 +104,15 @@ class Ensemble:
             texts = [generations[i].text for generations in said]
             keys = [self._answer(t) if self._answer else self._task.key(example, t) for t in texts]
             vote = self._vote.decide(keys)
-            spoken = tuple(
-                MemberAnswer(m.rank, t, k) for m, t, k in zip(kept, texts, keys, strict=True)
-            )
+            spoken = tuple(MemberAnswer(m.rank, t, k) for m, t, k in zip(kept, texts, keys, strict=True))
             answers.append(Answer(question, vote.key, texts[vote.winner or 0], vote.share, vote, spoken))
         return answers
 
     def _kept(self, members: int | None) -> Sequence[Any]:
         if members is not None and not 1 <= members <= len(self.members):
-            raise EnsembleError(f"this ensemble has {len(self.members)} members; ask for 1 to {len(self.members)} of them")
+            raise EnsembleError(
+                f"this ensemble has {len(self.members)} members; ask for 1 to {len(self.members)} of them"
+            )
         return self.members[:members]
 
     @property

@@ -68,7 +68,9 @@ def read_ensemble(path: Path | str) -> EnsembleFile:
     path = Path(path)
     if path.is_dir():
         if not (path / "ensemble.json").exists() and (path / "run.db").exists():
-            raise EnsembleError(f"the run in {path} has not finished; repeat its `thickets run` command to go on with it")
+            raise EnsembleError(
+                f"the run in {path} has not finished; repeat its `thickets run` command to go on with it"
+            )
         path = path / "ensemble.json"
     try:
         text = path.read_text(encoding="utf-8")

@@ -51,4 +51,4 @@ def vote_rule(name: str) -> VoteRule:
 
 
 def _known() -> dict[str, type[VoteRule]]:
-    return discover("thickets.ensemble.rules", VoteRule)  # type: ignore[type-abstract]
+    return discover("thickets.ensemble.rules", VoteRule)

@@ -3,8 +3,8 @@
 Knows nothing of models, engines or search, and imports torch, NumPy, Numba and Triton only where they are used.
 """
 
-from thickets.noise.kernel import kernel_names
 from thickets.noise.counter import philox
+from thickets.noise.kernel import kernel_names
 from thickets.noise.placing import canonical_name, moves, normal, numbers, place, rademacher
 from thickets.noise.region import Region
 from thickets.noise.schemes import Scheme, Source, find_scheme, scheme_names, schemes

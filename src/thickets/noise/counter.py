@@ -6,9 +6,8 @@ Source: Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +20,7 @@ ROUNDS = 10
 MASK = 0xFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """Where a tensor's noise lies: the key (words of the seed) and the counter's upper half (words of the name)."""
 
     k0: int

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from thickets.noise import normal_constants as k
 from thickets.noise import counter as p
-from thickets.noise.jit import chosen_by_type, compiled, inlined
+from thickets.noise import normal_constants as k
+from thickets.noise.jit import array_at, chosen_by_type, compiled, inlined
 
 u32, u64, i32, f32 = np.uint32, np.uint64, np.int32, np.float32
 
@@ -111,6 +111,24 @@ def _put_float16(out: Any, i: Any, base: Any, j: Any, move: Any) -> Any:
     out[i] = _to_half(_from_half(base[j]) + move)
 
 
+def _open(address: int, size: int, like: Any) -> Any:
+    """The weights at an address; None if there are none."""
+    raise NotImplementedError
+
+
+@chosen_by_type(_open)
+def _open_by_type(address: int, size: int, like: Any) -> Any:
+    return _open_nothing if not hasattr(like, "dtype") else _open_array
+
+
+def _open_nothing(address: int, size: int, like: Any) -> Any:
+    return None
+
+
+def _open_array(address: int, size: int, like: Any) -> Any:
+    return array_at(address, size, like)
+
+
 @inlined
 def _from_half(half: Any) -> Any:
     word = u32(np.uint16(half))
@@ -203,7 +221,9 @@ def _signs(out: Any, i: Any, base: Any, j: Any, step: Any, word: Any, first: Any
 
 
 @inlined
-def _rademacher_run(out: Any, i: Any, base: Any, j: Any, step: Any, first: Any, count: Any, at: Any, words: Any) -> None:
+def _rademacher_run(
+    out: Any, i: Any, base: Any, j: Any, step: Any, first: Any, count: Any, at: Any, words: Any
+) -> None:
     done = u64(0)
     while done < count:
         block = u64(u64(first + done) >> u64(7))
@@ -214,23 +234,32 @@ def _rademacher_run(out: Any, i: Any, base: Any, j: Any, step: Any, first: Any, 
         _fill_words(words, block, blocks, at)
         inside = u64(u64(first + done) & u64(127))
         stop = min(u64(inside + u64(count - done)), u64(blocks << u64(7)))
-        while inside < stop:
-            bit = u64(inside & u64(31))
+        i0, j0 = u64(u64(i + done) - inside), u64(u64(j + done) - inside)
+        # Part of a word, whole words (the loop that matters), part of a word.
+        if inside & u64(31):
+            size = min(u64(u64(32) - u64(inside & u64(31))), u64(stop - inside))
             word = words[u64(inside >> u64(5))]
-            if bit == u64(0) and u64(stop - inside) >= u64(32):
-                _signs(out, u64(i + done), base, u64(j + done), step, word, u64(0), u64(32))
-                size = u64(32)
-            else:
-                size = min(u64(u64(32) - bit), u64(stop - inside))
-                _signs(out, u64(i + done), base, u64(j + done), step, word, bit, size)
-            inside, done = u64(inside + size), u64(done + size)
+            _signs(out, u64(i0 + inside), base, u64(j0 + inside), step, word, u64(inside & u64(31)), size)
+            done, inside = u64(done + size), u64(inside + size)
+        whole = u64(u64(stop - inside) >> u64(5))
+        for n in range(whole):
+            at_bit = u64(inside + u64(u64(n) << u64(5)))
+            word = words[u64(at_bit >> u64(5))]
+            _signs(out, u64(i0 + at_bit), base, u64(j0 + at_bit), step, word, u64(0), u64(32))
+        done, inside = u64(done + u64(whole << u64(5))), u64(inside + u64(whole << u64(5)))
+        if inside < stop:
+            word = words[u64(inside >> u64(5))]
+            _signs(out, u64(i0 + inside), base, u64(j0 + inside), step, word, u64(0), u64(stop - inside))
+            done = u64(done + u64(stop - inside))
 
 
 @compiled
 def gaussian(
-    out: Any,
+    like: Any,
+    out_address: int,
     out_stride: int,
-    base: Any,
+    base_like: Any,
+    base_address: int,
     base_stride: int,
     step: float,
     start: int,
@@ -243,10 +272,11 @@ def gaussian(
 ) -> None:
     """Elements `first` to `last` of lines of `length` elements, counted line after line.
 
-    `out` and `base` (None: write the moves themselves, `step * noise`) are flat; line n begins at n times the stride
-    and holds the canonical elements from `start + n * pitch` on. `at` is k0, k1, c2, c3 and `words` room for words
-    of Philox, both uint32.
+    `like` and `base_like` are arrays of the weights' type, or None for no base: then the moves themselves,
+    `step * noise`, are written. Line n begins n times the stride after the address and holds the canonical elements
+    from `start + n * pitch` on. `at` is k0, k1, c2, c3 and `words` room for words of Philox, both uint32.
     """
+    out, base = _open(out_address, length, like), _open(base_address, length, base_like)
     position = u64(first)
     while position < u64(last):
         line, column = u64(position // u64(length)), u64(position % u64(length))
@@ -259,9 +289,11 @@ def gaussian(
 
 @compiled
 def rademacher(
-    out: Any,
+    like: Any,
+    out_address: int,
     out_stride: int,
-    base: Any,
+    base_like: Any,
+    base_address: int,
     base_stride: int,
     step: float,
     start: int,
@@ -273,6 +305,7 @@ def rademacher(
     words: Any,
 ) -> None:
     """As `gaussian`."""
+    out, base = _open(out_address, length, like), _open(base_address, length, base_like)
     position = u64(first)
     while position < u64(last):
         line, column = u64(position // u64(length)), u64(position % u64(length))
@@ -285,13 +318,25 @@ def rademacher(
 
 @compiled
 def product(
-    out: Any, out_stride: int, base: Any, base_stride: int, step: float, a: Any, b: Any, first: int, last: int, sums: Any
+    like: Any,
+    out_address: int,
+    out_stride: int,
+    base_like: Any,
+    base_address: int,
+    base_stride: int,
+    step: float,
+    a: Any,
+    b: Any,
+    first: int,
+    last: int,
+    sums: Any,
 ) -> None:
     """Rows `first` to `last` of `base + step * (a @ b / sqrt(r))`; `a` [rows, r], `b` [r, columns], float32.
 
     `sums` (float32) is room for some columns.
     """
     rank, columns = b.shape
+    out, base = _open(out_address, columns, like), _open(base_address, columns, base_like)
     divisor = f32(np.sqrt(rank))
     for row in range(first, last):
         for left in range(0, columns, sums.size):

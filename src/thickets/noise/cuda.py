@@ -63,7 +63,7 @@ def _stream(
     tile = max(16, min(most, triton.next_power_of_2(blocks)))
     tiles = -(-blocks // tile)
     with _on(out.device):
-        loop[(tiles * run_of.count,)](
+        loop[(tiles * run_of.runs,)](
             out,
             source,
             out.stride(0),
@@ -77,8 +77,8 @@ def _stream(
             _signed(at.k1),
             _signed(at.c2),
             _signed(at.c3),
-            HAS_BASE=base is not None,
-            BLOCKS=tile,
+            has_base=base is not None,
+            blocks=tile,
             enable_fp_fusion=False,
         )
 
@@ -102,9 +102,9 @@ def _product(out: torch.Tensor, base: torch.Tensor | None, step: float, a: torch
             b.shape[0],
             # Rounded to float32, as the launch would, so that no path sees more digits.
             float(torch.tensor(math.sqrt(b.shape[0]), dtype=torch.float32)),
-            HAS_BASE=base is not None,
-            ROWS=_ROWS,
-            COLUMNS=_COLUMNS,
+            has_base=base is not None,
+            tile_rows=_ROWS,
+            tile_columns=_COLUMNS,
             enable_fp_fusion=False,
         )
 

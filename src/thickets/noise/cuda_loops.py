@@ -77,8 +77,8 @@ def _to_bfloat16(x):
 
 
 @triton.jit
-def _put(out, out_at, base, base_at, move, mask, HAS_BASE: tl.constexpr):
-    if HAS_BASE:
+def _put(out, out_at, base, base_at, move, mask, has_base: tl.constexpr):
+    if has_base:
         weights = tl.load(base + base_at, mask=mask, other=0.0).to(tl.float32)
         move = weights + move
     if out.dtype.element_ty == tl.bfloat16:
@@ -105,21 +105,21 @@ def gaussian(
     k1,
     c2,
     c3,
-    HAS_BASE: tl.constexpr,
-    BLOCKS: tl.constexpr,
+    has_base: tl.constexpr,
+    blocks: tl.constexpr,
 ):
-    """One tile of BLOCKS blocks of four of line `program // tiles`: move, or `base` plus it, into `out`."""
+    """One tile of blocks blocks of four of line `program // tiles`: move, or `base` plus it, into `out`."""
     program = tl.program_id(0).to(tl.int64)
     line, tile = program // tiles, program % tiles
     first = line * pitch + start
-    block = first // 4 + tile * BLOCKS
-    x0, x1, x2, x3 = _philox(block + tl.arange(0, BLOCKS), k0, k1, c2, c3)
+    block = first // 4 + tile * blocks
+    x0, x1, x2, x3 = _philox(block + tl.arange(0, blocks), k0, k1, c2, c3)
     z0, z1 = _pair(x0, x1)
     z2, z3 = _pair(x2, x3)
     noise = tl.interleave(tl.interleave(z0, z2), tl.interleave(z1, z3))
-    column = block * 4 - first + tl.arange(0, BLOCKS * 4)
+    column = block * 4 - first + tl.arange(0, blocks * 4)
     mask = (column >= 0) & (column < length)
-    _put(out, line * out_stride + column, base, line * base_stride + column, noise * step, mask, HAS_BASE)
+    _put(out, line * out_stride + column, base, line * base_stride + column, noise * step, mask, has_base)
 
 
 @triton.jit(do_not_specialize=_WORDS_ARE_NOT_SIZES)
@@ -137,22 +137,22 @@ def rademacher(
     k1,
     c2,
     c3,
-    HAS_BASE: tl.constexpr,
-    BLOCKS: tl.constexpr,
+    has_base: tl.constexpr,
+    blocks: tl.constexpr,
 ):
     """As `gaussian`, with blocks of 128: a row of the tile for each word, a column for each bit."""
     program = tl.program_id(0).to(tl.int64)
     line, tile = program // tiles, program % tiles
     first = line * pitch + start
-    block = first // 128 + tile * BLOCKS
-    x0, x1, x2, x3 = _philox(block + tl.arange(0, BLOCKS), k0, k1, c2, c3)
+    block = first // 128 + tile * blocks
+    x0, x1, x2, x3 = _philox(block + tl.arange(0, blocks), k0, k1, c2, c3)
     words = tl.interleave(tl.interleave(x0, x2), tl.interleave(x1, x3))
     bits = (words[:, None] >> tl.arange(0, 32)[None, :].to(tl.uint32)) & 1
     # step times +1 or -1 is exact.
     move = tl.where(bits != 0, -step, step)
-    column = block * 128 - first + (tl.arange(0, BLOCKS * 4) * 32)[:, None] + tl.arange(0, 32)[None, :]
+    column = block * 128 - first + (tl.arange(0, blocks * 4) * 32)[:, None] + tl.arange(0, 32)[None, :]
     mask = (column >= 0) & (column < length)
-    _put(out, line * out_stride + column, base, line * base_stride + column, move, mask, HAS_BASE)
+    _put(out, line * out_stride + column, base, line * base_stride + column, move, mask, has_base)
 
 
 @triton.jit
@@ -169,14 +169,14 @@ def product(
     tiles,
     rank,
     divisor,
-    HAS_BASE: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
+    has_base: tl.constexpr,
+    tile_rows: tl.constexpr,
+    tile_columns: tl.constexpr,
 ):
     """One tile of `a @ b / divisor`, `a` [rows, rank], `b` [rank, columns], summed over the rank in order."""
     program = tl.program_id(0).to(tl.int64)
-    row = (program // tiles) * ROWS + tl.arange(0, ROWS)
-    column = (program % tiles) * COLUMNS + tl.arange(0, COLUMNS)
+    row = (program // tiles) * tile_rows + tl.arange(0, tile_rows)
+    column = (program % tiles) * tile_columns + tl.arange(0, tile_columns)
     in_rows, in_columns = row < rows, column < columns
     left, right = a + row * rank, b + column
     total = tl.load(left, mask=in_rows, other=0.0)[:, None] * tl.load(right, mask=in_columns, other=0.0)[None, :]
@@ -188,4 +188,4 @@ def product(
     move = tl.div_rn(total, divisor) * step
     mask = in_rows[:, None] & in_columns[None, :]
     out_at, base_at = row[:, None] * out_stride + column[None, :], row[:, None] * base_stride + column[None, :]
-    _put(out, out_at, base, base_at, move, mask, HAS_BASE)
+    _put(out, out_at, base, base_at, move, mask, has_base)

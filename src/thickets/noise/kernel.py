@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from thickets.errors import WeightsError
 
@@ -23,16 +23,15 @@ if TYPE_CHECKING:
 Stream = Literal["gaussian", "rademacher"]
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Equal runs of consecutive canonical elements: run i holds indices `start + i * pitch` and on, `length` of them.
+class Lines(NamedTuple):
+    """`runs` runs of `length` consecutive canonical elements: run i begins at index `start + i * pitch`.
 
-    In memory run i begins `i * stride` elements after the tensor's first.
+    In memory run i begins i times the tensor's row stride after its first element.
     """
 
     start: int
     pitch: int
-    count: int
+    runs: int
     length: int
 
 
@@ -84,18 +83,24 @@ def choose(name: str, device: torch.device) -> Kernel:
     Raises `WeightsError` if there is no such kernel, its library is missing, or it cannot work on `device`.
     """
     picked = _FASTEST.get(device.type, "reference") if name == "auto" else name
-    if picked not in _MODULES:
-        raise WeightsError(f"there is no noise kernel {name!r}; there are auto, {', '.join(_MODULES)}")
-    try:
-        kernel: Kernel = importlib.import_module(_MODULES[picked]).KERNEL
-    except ModuleNotFoundError as error:
-        if error.name != picked:
-            raise
-        raise WeightsError(
-            f"the noise kernel {picked!r} needs the package {picked}; install it, or ask for kernel='reference'"
-        ) from error
+    kernel = _load(picked)
     if not kernel.runs_on(device):
         raise WeightsError(f"the noise kernel {picked!r} cannot work on device {device}; ask for kernel='auto'")
+    return kernel
+
+
+@cache
+def _load(name: str) -> Kernel:
+    if name not in _MODULES:
+        raise WeightsError(f"there is no noise kernel {name!r}; there are auto, {', '.join(_MODULES)}")
+    try:
+        kernel: Kernel = importlib.import_module(_MODULES[name]).KERNEL
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise WeightsError(
+            f"the noise kernel {name!r} needs the package {name}; install it, or ask for kernel='reference'"
+        ) from error
     return kernel
 
 

@@ -149,9 +149,7 @@ def _check_pair(out: torch.Tensor, base: torch.Tensor, name: str) -> None:
         raise _refusal(out, name, f"its base is on {base.device}; that is possible only for weights on a CUDA device")
 
 
-def _check_size(
-    out: torch.Tensor, full: tuple[int, ...], region: Region | None, part: Rectangle, name: str
-) -> None:
+def _check_size(out: torch.Tensor, full: tuple[int, ...], region: Region | None, part: Rectangle, name: str) -> None:
     expected = region_shape(full, region)
     if out.shape == expected:
         return
@@ -169,10 +167,12 @@ def _matrix(tensor: torch.Tensor, part: Rectangle, name: str) -> torch.Tensor:
         raise _refusal(tensor, name, "only float32, bfloat16 and float16 weights can move; leave it out of the scope")
     if tensor.layout != torch.strided or tensor.device.type == "meta":
         raise _refusal(tensor, name, "it has no dense memory; load the weights first")
-    try:
-        matrix = tensor.detach().view(part.rows, part.columns)
-    except RuntimeError:
-        matrix = None
+    matrix: torch.Tensor | None = tensor.detach() if tensor.requires_grad else tensor
+    if tensor.ndim != 2:
+        try:
+            matrix = tensor.detach().view(part.rows, part.columns)
+        except RuntimeError:
+            matrix = None
     if matrix is None or not _side_by_side(matrix):
         raise _refusal(tensor, name, "the elements of a row must lie side by side in memory, rows apart; copy it first")
     return matrix

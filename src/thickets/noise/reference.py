@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thickets.noise import normal_constants as k
-from thickets.noise.kernel import Kernel, Stream
 from thickets.noise.counter import Address, block_words
+from thickets.noise.kernel import Kernel, Stream
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -103,11 +103,12 @@ def _tiles(part: Rectangle) -> Iterator[tuple[slice, slice, npt.NDArray[np.uint6
         height = max(1, _CHUNK // max(columns, 128))
         for row in range(0, part.rows, height):
             rows = min(height, part.rows - row)
-            starts = part.start + column + np.arange(row, row + rows, dtype=np.uint64) * np.uint64(part.width)
+            starts = np.arange(row, row + rows, dtype=np.uint64) * np.uint64(part.width)
+            starts += np.uint64(part.start + column)
             yield (
                 slice(row, row + rows),
                 slice(column, column + columns),
-                starts[:, None] + np.arange(columns, dtype=np.uint64),
+                np.add(starts[:, None], np.arange(columns, dtype=np.uint64), dtype=np.uint64),
             )
 
 
@@ -166,7 +167,8 @@ def _move(out: torch.Tensor, base: torch.Tensor, step: float, rows: slice, colum
 
     # Only the widening and the final rounding to nearest even are torch's; they are exact and defined.
     weights = base[rows, columns].to("cpu", torch.float32).numpy()
-    moved = weights + np.float32(step) * noise
+    with np.errstate(over="ignore", invalid="ignore"):
+        moved = weights + np.float32(step) * noise
     out[rows, columns].copy_(torch.from_numpy(moved).to(out.dtype))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from thickets.errors import WeightsError
 
@@ -21,8 +23,7 @@ class Region:
     columns: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rectangle:
+class Rectangle(NamedTuple):
     """A `Region` resolved against a shape: `rows` x `columns` elements of a row-major matrix `width` wide.
 
     Element (i, j) of the rectangle has the canonical index `start + i * width + j`.
@@ -45,7 +46,8 @@ class Rectangle:
         return self.columns == self.width or self.rows == 1
 
 
-def resolve(name: str, shape: Sequence[int], region: Region | None) -> Rectangle:
+@lru_cache(maxsize=65536)
+def resolve(name: str, shape: tuple[int, ...], region: Region | None) -> Rectangle:
     """The rectangle that `region` is of a tensor of `shape`; all of it without a region.
 
     Raises `WeightsError`, naming the tensor, if the region does not fit the shape.

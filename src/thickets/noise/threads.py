@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import pairwise
 
 _lock = threading.Lock()
 _workers: ThreadPoolExecutor | None = None
@@ -37,22 +39,43 @@ def _team(size: int) -> ThreadPoolExecutor:
 
 
 def split(count: int, pieces: int, align: int = 1, offset: int = 0) -> list[tuple[int, int]]:
-    """`range(count)` in at most `pieces` ranges cut where `offset` + index is a multiple of `align`."""
+    """`range(count)` in at most `pieces` ranges, cut where `offset` + index is a multiple of `align`."""
     cuts = {0, count}
     for piece in range(1, pieces):
         cut = count * piece // pieces
         cuts.add(max(0, cut - (offset + cut) % align))
-    edges = sorted(cuts)
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(sorted(cuts)))
 
 
-def run(work: Callable[[int, int], None], ranges: list[tuple[int, int]]) -> None:
-    """Call `work(first, last)` for every range, the first in this thread. An error in any of them is raised."""
-    if len(ranges) == 1:
-        work(*ranges[0])
+def spread(
+    work: Callable[[int, int], None], count: int, threads: int, grain: int, align: int = 1, offset: int = 0
+) -> None:
+    """Call `work(first, last)` for ranges that cover `range(count)`, in this thread and up to `threads - 1` others.
+
+    No range is much shorter than `grain`. An error in any of them is raised, after all have ended.
+    """
+    threads = min(threads, count // grain)
+    if threads < 2:
+        work(0, count)
         return
-    team = _team(len(ranges) - 1)
-    others = [team.submit(work, *r) for r in ranges[1:]]
-    work(*ranges[0])
-    for other in others:
+    # More ranges than threads: whoever is free takes the next, so a core that others use holds nothing up.
+    ranges = deque(split(count, min(4 * threads, count // grain), align, offset))
+
+    def drain() -> None:
+        while ranges:
+            try:
+                first, last = ranges.popleft()
+            except IndexError:
+                return
+            work(first, last)
+
+    team = _team(threads - 1)
+    others = [team.submit(drain) for _ in range(threads - 1)]
+    try:
+        drain()
+    finally:
+        ranges.clear()
+        late = [other for other in others if not other.cancel()]
+        wait(late)
+    for other in late:
         other.result()

@@ -6,7 +6,8 @@
   const { members, questions } = JSON.parse(source.textContent);
   const STEP = 20;
   const [LABEL, PROMPT, REFERENCE, BASE, VOTE, MEMBERS] = [0, 1, 2, 3, 4, 5];
-  const [KEY, RIGHT, TEXT] = [0, 1, 2];
+  const [KEY, RIGHT, TEXT, CUT] = [0, 1, 2, 3]; // of an answer
+  const [TIE, WINNER] = [2, 3]; // of a vote, which has KEY and RIGHT too
   const byId = (id) => document.getElementById(id);
 
   const filters = {
@@ -35,11 +36,11 @@
     return put(node, who ? `${who} ` : "", sign, make("span", who ? "unseen" : "", ` ${word}`));
   };
   const written = (text, name = "text") => {
-    const node = make("div", text === null ? "text muted" : name, text === null ? "The text was not kept." : text || "(empty)");
+    const node = text === null ? make("div", "text muted", "The text was not kept.") : make("div", name, text || "(empty)");
     node.dir = "auto";
     return node;
   };
-  const key = (value) => make("bdi", value === null ? "muted" : "key", value === null ? "no answer that counts" : value);
+  const key = (value) => (value === null ? make("bdi", "muted", "no answer that counts") : make("bdi", "key", value));
   const part = (title, ...nodes) => put(make("div", "part"), make("h4", "", title), ...nodes);
 
   const tally = (q) => {
@@ -55,8 +56,8 @@
     return list;
   };
   const voter = (answer, i, q) => {
-    const head = put(make("div", "voter"), badge(`${i + 1}.`, answer), " ", key(answer[KEY]), make("span", "muted", ` ${members[i]}`));
-    if (q[VOTE][3] === i) head.append(make("span", "muted", " · stands for the vote"));
+    const who = ` ${members[i]}${q[VOTE][WINNER] === i ? " · stands for the vote" : ""}`;
+    const head = put(make("div", "voter"), badge(`${i + 1}.`, answer), " ", key(answer[KEY]), make("span", "muted", who));
     return put(make("li"), head, written(answer[TEXT], "text small"));
   };
   const inside = (q) => {
@@ -71,9 +72,10 @@
       }
       box.append(part("Reference", list));
     }
-    const cut = q[BASE][3] ? [make("p", "muted", "It ran out of tokens.")] : [];
-    box.append(part("Base", put(make("div", "voter"), badge("", q[BASE]), " ", q[BASE][KEY] === null ? "" : key(q[BASE][KEY])), written(q[BASE][TEXT]), ...cut));
-    const tie = q[VOTE][2] ? [make("p", "muted", "A tie: the best-ranked member in it decides.")] : [];
+    const base = put(make("div", "voter"), badge("", q[BASE]), " ", q[BASE][KEY] === null ? "" : key(q[BASE][KEY]));
+    const cut = q[BASE][CUT] ? [make("p", "muted", "It ran out of tokens.")] : [];
+    box.append(part("Base", base, written(q[BASE][TEXT]), ...cut));
+    const tie = q[VOTE][TIE] ? [make("p", "muted", "A tie: the best-ranked member in it decides.")] : [];
     box.append(part("Vote", tally(q), ...tie));
     const list = make("ol", "voters");
     q[MEMBERS].forEach((answer, i) => list.append(voter(answer, i, q)));
@@ -84,8 +86,8 @@
   const item = (q) => {
     const details = make("details", "question");
     const line = make("bdi", "first", q[PROMPT].trim().slice(0, 300));
-    const head = put(make("span", "badges"), badge("base", q[BASE]), badge("vote", q[VOTE]), make("span", "muted label", q[LABEL]));
-    details.append(put(make("summary"), head, line));
+    const head = put(make("span", "badges"), badge("base", q[BASE]), badge("vote", q[VOTE]));
+    details.append(put(make("summary"), put(head, make("span", "muted label", q[LABEL])), line));
     details.addEventListener("toggle", () => {
       if (details.open && details.childElementCount === 1) details.append(inside(q));
     });
@@ -96,7 +98,10 @@
   const haystack = (q) => {
     if (!texts.has(q)) {
       const strings = [];
-      const collect = (v) => { if (typeof v === "string") strings.push(v); else if (Array.isArray(v)) v.forEach(collect); };
+      const collect = (v) => {
+        if (typeof v === "string") strings.push(v);
+        else if (Array.isArray(v)) v.forEach(collect);
+      };
       collect(q);
       texts.set(q, strings.join("\n").toLowerCase());
     }
@@ -130,7 +135,11 @@
     input.addEventListener("change", update);
   }
   let waiting;
-  byId("question-search").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(update, 150); });
+  byId("question-search").addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(update, 150);
+  });
+  byId("question-tools").addEventListener("submit", (event) => event.preventDefault());
   more.addEventListener("click", () => showMore(true));
   byId("question-tools").hidden = false;
   update();

@@ -9,6 +9,11 @@ from datetime import UTC, datetime
 NONE = "–"
 # A space that is narrow and at which no line ends.
 THIN = "\u202f"
+# Not by strftime: that follows the locale of whoever makes the report.
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 
 
 def _missing(value: float | None) -> bool:
@@ -75,9 +80,8 @@ def moment(value: str | None) -> str:
         return value
     if found.tzinfo is not None:
         found = found.astimezone(UTC)
-    months = "January February March April May June July August September October November December".split()
     zone = " UTC" if found.tzinfo is not None else ""
-    return f"{found.day} {months[found.month - 1]} {found.year}, {found:%H:%M}{zone}"
+    return f"{found.day} {_MONTHS[found.month - 1]} {found.year}, {found:%H:%M}{zone}"
 
 
 def capped(text: str, limit: int) -> str:

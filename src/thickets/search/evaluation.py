@@ -34,9 +34,7 @@ class Evaluator:
         self.sampling = sampling
         self.keep_all_texts = keep_all_texts
 
-    def evaluate(
-        self, split: SplitName, models: Iterable[tuple[int | None, Perturbation | None]]
-    ) -> Iterator[Trial]:
+    def evaluate(self, split: SplitName, models: Iterable[tuple[int | None, Perturbation | None]]) -> Iterator[Trial]:
         """Evaluate models that have no trial on this split yet, in any order; `(None, None)` is the base.
 
         Raises `CandidateFailed` where the base itself cannot be scored: then nothing can.

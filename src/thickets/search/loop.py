@@ -31,7 +31,7 @@ def search(evaluator: Evaluator, strategy: Strategy, population: int, progress: 
     return base
 
 
-def _asked(strategy: Strategy, earlier: dict[int | None, Trial]) -> Iterator[tuple[int, Perturbation]]:
+def _asked(strategy: Strategy, earlier: dict[int, Trial]) -> Iterator[tuple[int, Perturbation]]:
     """What the strategy asks for, as long as it asks; a trial that is there already is told at once."""
     while batch := strategy.ask():
         for number, perturbation in batch:

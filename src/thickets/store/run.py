@@ -51,9 +51,7 @@ class Run:
             directory.mkdir(parents=True, exist_ok=True)
             present = sorted(p.name for p in directory.iterdir() if not p.name.startswith("."))
         if present and not {"run.db", "run.toml", "run.lock"} & set(present):
-            raise RunError(
-                f"{directory} is not a run directory (it holds {present[0]}); choose another with --out"
-            )
+            raise RunError(f"{directory} is not a run directory (it holds {present[0]}); choose another with --out")
         lock = _lock(directory)
         try:
             run = cls(directory, _connect(directory / "run.db"), lock)
@@ -68,7 +66,9 @@ class Run:
         """Open a run to read it, also while another process goes on with it. Raises `RunError`."""
         path = directory / "run.db"
         if not path.is_file():
-            raise RunError(f"{directory} is not a run: it has no run.db; give the directory that `thickets run` printed")
+            raise RunError(
+                f"{directory} is not a run: it has no run.db; give the directory that `thickets run` printed"
+            )
         with _explained(directory), path.open("rb"):  # of a file that may not be read SQLite says too little
             run = cls(directory, _connect(path, readonly=True), None)
         try:
@@ -219,9 +219,7 @@ class Run:
         )
         outcomes = tuple(Outcome(Judgement(r, bool(c), k), p, n, f, t) for r, c, k, p, n, f, t in rows)
         perturbation = None if seed is None else Perturbation(seed, sigma, sign)
-        return Trial(
-            split, None if candidate == BASE else candidate, perturbation, outcomes, failure, seconds, switch
-        )
+        return Trial(split, None if candidate == BASE else candidate, perturbation, outcomes, failure, seconds, switch)
 
     def examples(self, split: SplitName) -> list[Example]:
         """The questions of a split, in order."""
@@ -309,7 +307,9 @@ def _explained(directory: Path) -> Iterator[None]:
             message = f"run.db is damaged ({message}); choose another --out"
         raise RunError(f"cannot use {directory}: {message}") from error
     except OSError as error:
-        raise RunError(f"cannot use {directory}: {error.strerror or error}; choose another --out or mend that") from error
+        raise RunError(
+            f"cannot use {directory}: {error.strerror or error}; choose another --out or mend that"
+        ) from error
 
 
 def _now() -> str:

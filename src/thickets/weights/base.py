@@ -26,7 +26,7 @@ def fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
         tensor = tensors[name].detach()
         digest.update(f"{name}\0{str(tensor.dtype).removeprefix('torch.')}\0{tuple(tensor.shape)}\0".encode())
         raw = tensor.to("cpu").contiguous().reshape(-1)
-        digest.update(memoryview(raw.view(torch.uint8).numpy()) if raw.numel() else b"")
+        digest.update(raw.view(torch.uint8).numpy().data if raw.numel() else b"")
     return f"sha256:{digest.hexdigest()}"
 
 

@@ -21,9 +21,8 @@ def canonical_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = dict(model.named_parameters(remove_duplicate=True))
     stored = model.state_dict(keep_vars=True).keys()
     known = {id(t) for t in tensors.values()}
-    for name, buffer in model.named_buffers(remove_duplicate=True):
-        if name in stored and id(buffer) not in known:
-            tensors[name] = buffer
+    buffers = model.named_buffers(remove_duplicate=True)
+    tensors |= {name: buffer for name, buffer in buffers if name in stored and id(buffer) not in known}
     for name, tensor in tensors.items():
         if tensor.device.type == "meta":
             raise WeightsError(f"tensor {name} is on the meta device and has no data; load the model's weights first")

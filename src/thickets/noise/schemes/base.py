@@ -6,8 +6,7 @@ A new scheme is one file in this folder with one subclass of `Scheme`; it is fou
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from thickets.errors import WeightsError
 
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from thickets.noise.region import Rectangle
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Which numbers are asked for: those of `part` of tensor `name` of canonical `shape`, under `seed`.
 
     `device` and `dtype` are the tensor's own; only `per_tensor_seed` lets them enter.

@@ -16,7 +16,7 @@ _SEEDS = 2**53
 
 
 class RandomSearch(Strategy):
-    """Seeds from one generator without repeats; sigmas drawn from the list by another, so neither disturbs the other."""
+    """Seeds from one generator without repeats, sigmas from another, so that neither disturbs the other."""
 
     name: ClassVar[str] = "random"
     summary: ClassVar[str] = "independent draws, as in the paper"
@@ -37,7 +37,7 @@ def perturbations(config: SearchConfig) -> list[Perturbation]:
     seeds = np.random.Generator(np.random.PCG64(config.seed))
     sigmas = np.random.Generator(np.random.PCG64([config.seed, 1]))
     taken: set[int] = set()
-    drawn = []
+    drawn: list[Perturbation] = []
     while len(drawn) < config.population:
         seed = int(seeds.integers(_SEEDS))
         if seed in taken:

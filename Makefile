@@ -1,0 +1,34 @@
+# Everything runs in .venv, which the first command makes. Only Python 3.11 or newer, pip, make and git are needed.
+PYTHON ?= python3
+BIN := .venv/bin
+OUT ?= runs/demo
+
+.PHONY: install demo test lint bench clean-demo
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "thickets needs Python 3.11 or newer, not " + sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: install
+	@$(BIN)/python scripts/fetch_demo.py
+	@HF_HUB_OFFLINE=1 $(BIN)/thickets run examples/sentiment.toml --out $(OUT)
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/noise.py
+
+clean-demo:
+	rm -rf $(OUT)
