@@ -67,7 +67,7 @@ def plain(engine: Any, ids: list[list[int]], sampling: Sampling) -> Callable[[],
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=".demo/model")
+    parser.add_argument("--model", default=".demo/SmolLM2-135M-Instruct")
     parser.add_argument("--count", type=int, default=24, help="prompts in each set")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)

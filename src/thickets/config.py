@@ -125,12 +125,21 @@ class SearchConfig(Section):
 
 
 class WeightsConfig(Section):
-    """Which tensors move."""
+    """Which tensors move, and how far."""
 
     include: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ("*",)
     """Shell patterns of tensor names that move."""
     exclude: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     """Shell patterns of tensor names that stay, even when included."""
+    scale: str = "absolute"
+    """How sigma becomes a tensor's step: `absolute` is sigma itself, `relative` sigma times the tensor's standard
+    deviation, `spectral` sigma times its norm over the noise's (spectral; of embeddings the largest row's)."""
+    mass_matrix: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """Multiplies the steps of matrices under `spectral`; no other rule reads it."""
+    mass_embedding: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """Multiplies the steps of embeddings under `spectral`; no other rule reads it."""
+    mass_vector: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """Multiplies the steps of vectors (norms, biases) under `spectral`; no other rule reads it."""
 
 
 class GenerationConfig(Section):
@@ -155,8 +164,8 @@ class EngineConfig(Section):
     """`hf` (transformers, on CPU or one GPU), or `auto` for the best one installed here."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:1`; `auto` is a GPU if there is one."""
-    batch_tokens: int = Field(default=16384, ge=1)
-    """Prompt and answer tokens that one batch may hold; lower it when memory runs out."""
+    batch_tokens: int | None = Field(default=None, ge=1)
+    """Prompt and answer tokens that one batch may hold; if absent, 32768 on a CPU, 262144 on a GPU."""
 
 
 class EnsembleConfig(Section):

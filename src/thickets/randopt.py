@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from thickets.store import Identity, Run, write_atomically
 from thickets.tasks import Task, make_task
 from thickets.tasks.splits import Splits, make_splits
 from thickets.types import Sampling, SplitName, Trial
+from thickets.weights import make_scale_rule
 
 
 def execute(
@@ -41,6 +43,7 @@ def execute(
     strategy = make_strategy(config.search)
     vote_rule(config.ensemble.vote)
     canonical_name(config.search.noise)
+    make_scale_rule(config.weights)
     if model is None:
         engine_class(config.engine.name)
     task = task or make_task(config.task)
@@ -108,6 +111,7 @@ def _check_data(run: Run, splits: Splits) -> None:
 
 def _identify(run: Run, pool: Pool, splits: Splits, progress: Progress) -> None:
     run.identify(Identity(pool.fingerprint, splits.digest), dict(_by_name(splits)))
+    _record_factors(run, pool.factors)
     now = {"engine": dict(pool.description), "versions": versions()}
     notes = list(splits.notes)
     for name, value in now.items():
@@ -120,6 +124,22 @@ def _identify(run: Run, pool: Pool, splits: Splits, progress: Progress) -> None:
         run.set_meta(name, value)
     earlier = run.meta("notes") or []
     run.set_meta("notes", earlier + [n for n in notes if n not in earlier])
+
+
+def _record_factors(run: Run, factors: Mapping[str, float]) -> None:
+    """Record the tensors' scale factors before the first trial; later, refuse any others. Raises `RunError`."""
+    known = run.meta("factors")
+    if known is None or not run.recorded("selection"):
+        run.set_meta("factors", dict(factors))
+        return
+    changed = [n for n in {**known, **factors} if not math.isclose(known.get(n, 0), factors.get(n, 0), rel_tol=1e-6)]
+    if changed:
+        name = changed[0]
+        raise RunError(
+            f"the scale factors of {len(changed)} tensors are not those that {run.directory} was started with ({name}: "
+            f"{known.get(name, 'none')} then, {factors.get(name, 'none')} now), so the same candidates would be other "
+            "models; go on with the version of thickets that began it, or choose another --out"
+        )
 
 
 def _keep(run: Run, top_k: int) -> list[Trial]:

@@ -40,10 +40,12 @@ class SigmaFigures:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Base, best single member and ensemble on one held-out split, with paired differences over the base.
+    """Base, best single member and ensemble on one held-out split, with paired differences.
 
+    `best_gain` and `gain` are over the base, `over_best` is the ensemble over the best single member.
     `by_k` is the ensemble's accuracy with only its best k members, k = 1 … K. `answered_before` counts, of the
-    questions gained, those where the base gave a wrong answer; on the others it gave none.
+    questions gained, those where the base gave a wrong answer; on the others it gave none. `members_failed` could not
+    be evaluated here and abstain throughout.
     """
 
     split: SplitName
@@ -53,11 +55,13 @@ class HeldOut:
     ensemble: Interval
     best_gain: Paired
     gain: Paired
+    over_best: Paired
     by_k: tuple[tuple[int, Interval], ...]
     base_abstained: float
     ensemble_abstained: float
     gained_from_wrong: int
     gained_from_none: int
+    members_failed: int
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Summary:
     versions: dict[str, str]
     created: str
     finished: str | None
+    # Whether the base weights came back bit for bit at the end.
+    base_verified: bool
     notes: tuple[str, ...]
     sizes: dict[str, int]
     base_score: float
@@ -132,6 +138,7 @@ def summarise(run: Run) -> Summary:
         versions=run.meta("versions") or {},
         created=run.meta("created"),
         finished=run.meta("finished"),
+        base_verified=bool(run.meta("base_verified")),
         notes=tuple(run.meta("notes") or ()),
         sizes={s: len(run.examples(s)) for s in ("selection", "validation", "test")},
         base_score=base.score if base else float("nan"),
@@ -216,11 +223,13 @@ def _held_out(run: Run, split: SplitName, kept: Sequence[Trial]) -> HeldOut | No
         ensemble=share(sum(right), n),
         best_gain=paired(base_right, best_right),
         gain=paired(base_right, right),
+        over_best=paired(best_right, right),
         by_k=tuple((k, share(sum(r), n)) for k, r in enumerate(by_k, 1)),
         base_abstained=sum(o.judgement.key is None for o in base) / n,
         ensemble_abstained=sum(v.key is None for v, _ in decided) / n,
         gained_from_wrong=sum(base[i].judgement.key is not None for i in gained),
         gained_from_none=sum(base[i].judgement.key is None for i in gained),
+        members_failed=sum(t.failure is not None for t in run.trials(split, [t.candidate for t in kept])),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,9 @@ app = App(
     help="Improve a pretrained model without gradients: guess weight perturbations, check, keep the best, vote.",
     version=__version__,
 )
+
+# A list of values after one flag, ending at the next flag.
+_LIST: Any = {"consume_multiple": True, "negative": ""}
 
 RunDirectory = Annotated[Path, Parameter(help="The run's directory, as `thickets run` printed it.")]
 
@@ -86,6 +90,41 @@ def ask(
     quiet_libraries()
     ensemble = Ensemble.load(run, model=model, engine=EngineConfig(device=device))
     print_answer(ensemble.generate([question], members=members)[0], ensemble.members)
+
+
+@app.command
+def weights(
+    model: Annotated[str, Parameter(help="Hub id or local folder of a Hugging Face causal language model.")],
+    *,
+    include: Annotated[list[str] | None, Parameter(help="Shell patterns of names that move.", **_LIST)] = None,
+    exclude: Annotated[list[str] | None, Parameter(help="Shell patterns of names that stay.", **_LIST)] = None,
+    scale: Annotated[str, Parameter(help="Scale rule: absolute, relative or spectral.")] = "absolute",
+    sigma: Annotated[float, Parameter(help="Standard deviation of the step before the scale rule.")] = 1e-3,
+    noise: Annotated[str, Parameter(help="Noise scheme and its version.")] = "gaussian/1",
+    mass_matrix: Annotated[float, Parameter(help="Multiplies the steps of matrices under spectral.")] = 1.0,
+    mass_embedding: Annotated[float, Parameter(help="Multiplies the steps of embeddings under spectral.")] = 1.0,
+    mass_vector: Annotated[float, Parameter(help="Multiplies the steps of vectors under spectral.")] = 1.0,
+    revision: Annotated[str | None, Parameter(help="Branch, tag or commit on the Hub.")] = None,
+    every: Annotated[bool, Parameter(name="--all", negative="", help="A row for every tensor.")] = False,
+    json: Annotated[bool, Parameter(negative="", help="Print JSON, every tensor on its own.")] = False,
+) -> None:
+    """List what a perturbation would move, with sizes, standard deviations and steps, and what stays and why."""
+    from thickets.cli.weights import print_survey, survey
+
+    scope = {"include": include, "exclude": exclude}
+    masses = {"mass_matrix": mass_matrix, "mass_embedding": mass_embedding, "mass_vector": mass_vector}
+    settings = {
+        "model": {"name": model, "revision": revision},
+        "weights": {k: v for k, v in scope.items() if v is not None} | {"scale": scale} | masses,
+        "search": {"sigmas": [sigma], "noise": noise},
+    }
+    parsed = parse(settings, "the command line")
+    quiet_libraries()
+    found = survey(parsed)
+    if json:
+        print(dumps(found.as_json(), indent=1))
+    else:
+        print_survey(found, every)
 
 
 @app.command

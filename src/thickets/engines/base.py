@@ -25,6 +25,8 @@ class Engine(ABC):
     fingerprint: str
     # What a result may depend on: device, dtype, versions. Kept in the run.
     description: Mapping[str, Any]
+    # The scale rule's factor of every tensor that moves, by canonical name: its step is sign x sigma x factor.
+    factors: Mapping[str, float]
 
     @classmethod
     @abstractmethod

@@ -5,14 +5,14 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from thickets.config import ModelConfig, RunConfig
 from thickets.engines.base import Engine
 from thickets.engines.decoding import Decoder
 from thickets.errors import EngineError, ModelError
 from thickets.types import Generation, Perturbation, Prompt, Sampling
-from thickets.weights import ReadOnlyBase, canonical_tensors, moving
+from thickets.weights import ReadOnlyBase, canonical_tensors, moving, scale_factors, tensor_kinds
 
 if TYPE_CHECKING:
     import torch
@@ -28,14 +28,20 @@ class HuggingFaceEngine(Engine):
         import torch
         import transformers
 
+        _check_not_quantised(model.config, config.model.name)
         self.model = model.eval()
         self.tokenizer = tokenizer
         tensors = canonical_tensors(model)
         names = moving(tensors, config.weights.include, config.weights.exclude)
-        self.base = ReadOnlyBase(tensors, names, config.search.noise)
+        # Before anything is placed: the rules look at the untouched weights.
+        factors = scale_factors(tensors, names, tensor_kinds(model), config.search.noise, config.weights)
+        self.base = ReadOnlyBase(tensors, names, config.search.noise, factors, config.engine.base)
         self.fingerprint = self.base.fingerprint
-        self.decoder = Decoder(model, tokenizer, _eos(model, tokenizer), config.engine.batch_tokens)
+        self.factors = self.base.factors
         parameter = next(model.parameters())
+        # A cache of some gigabytes for models of a few billion parameters.
+        budget = config.engine.batch_tokens or (32_768 if parameter.device.type == "cpu" else 262_144)
+        self.decoder = Decoder(model, tokenizer, _eos(model, tokenizer), budget)
         self.description: Mapping[str, Any] = {
             "engine": self.name,
             "device": str(parameter.device),
@@ -43,7 +49,7 @@ class HuggingFaceEngine(Engine):
             "dtype": str(parameter.dtype).removeprefix("torch."),
             "parameters": sum(t.numel() for t in tensors.values()),
             "moving": sum(t.numel() for t in self.base.pristine.values()),
-            "batch_tokens": config.engine.batch_tokens,
+            "batch_tokens": budget,
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         }
@@ -52,7 +58,7 @@ class HuggingFaceEngine(Engine):
     def start(cls, config: RunConfig, model: Any = None, tokenizer: Any = None) -> HuggingFaceEngine:
         device = _device(config.engine.device)
         if model is None:
-            model = _load_model(config.model, device)
+            model = load_model(config.model, device, _dtype(config.model.dtype, device))
         elif config.engine.device != "auto":
             model = model.to(device)
         if tokenizer is None:
@@ -109,17 +115,21 @@ def load_tokenizer(config: ModelConfig) -> Any:
         raise ModelError(f"no tokenizer can be loaded for model {config.name!r}: {_first_line(error)}") from error
 
 
-def _load_model(config: ModelConfig, device: torch.device) -> Any:
-    from transformers import AutoModelForCausalLM
+def load_model(config: ModelConfig, device: torch.device, dtype: torch.dtype | Literal["auto"]) -> Any:
+    """The model with its weights in `dtype` (`auto`: as they were saved). Raises `ModelError`."""
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     folder = Path(config.name)
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
         raise ModelError(f"{config.name} has no *.safetensors file; convert the weights to safetensors first")
     try:
+        # Before the weights: unpacking quantised ones takes libraries that this has no use for.
+        settings = AutoConfig.from_pretrained(config.name, revision=config.revision, trust_remote_code=False)
+        _check_not_quantised(settings, config.name)
         model = AutoModelForCausalLM.from_pretrained(
             config.name,
             revision=config.revision,
-            dtype=_dtype(config.dtype, device),
+            dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
         )
@@ -128,10 +138,13 @@ def _load_model(config: ModelConfig, device: torch.device) -> Any:
             "is neither a local folder nor can it be loaded from the Hub" if not folder.exists() else "does not load"
         )
         raise ModelError(f"model {config.name!r} {where}: {_first_line(error)}") from error
-    if getattr(model.config, "quantization_config", None) is not None:
-        raise ModelError(f"model {config.name!r} is quantised, and its weights cannot take a step; use the original")
     moved: Any = model  # transformers' annotations do not know `to` with a device
     return moved.to(device)
+
+
+def _check_not_quantised(settings: Any, name: str) -> None:
+    if getattr(settings, "quantization_config", None) is not None:
+        raise ModelError(f"model {name!r} is quantised, and its weights cannot take a step; use the original")
 
 
 def _first_line(error: Exception) -> str:

@@ -38,6 +38,8 @@ class Pool(ABC):
     # Of the base weights, the same on every engine.
     fingerprint: str
     description: Mapping[str, Any]
+    # Of every tensor that moves, by name; the same on every engine.
+    factors: Mapping[str, float]
 
     @abstractmethod
     def evaluate(self, work: Iterable[Work]) -> Iterator[Done]:

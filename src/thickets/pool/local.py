@@ -18,6 +18,7 @@ class LocalPool(Pool):
         self.engine = engine
         self.fingerprint = engine.fingerprint
         self.description = engine.description
+        self.factors = engine.factors
 
     def evaluate(self, work: Iterable[Work]) -> Iterator[Done]:
         for item in work:

@@ -8,6 +8,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import PurePath
 from typing import Any
 
 from markupsafe import Markup
@@ -77,8 +78,15 @@ def _context(summary: Summary) -> dict[str, Any]:
         "costs": _costs(summary.costs),
         "questions": question_data(summary) if summary.questions else None,
         "toml": _toml(summary.config),
-        "command": f"thickets run run.toml --out {shlex.quote(f'../{summary.name}-again')}",
+        "command": _command(summary),
     }
+
+
+def _command(summary: Summary) -> str:
+    """How to repeat the run. An absolute path would say more of its owner than of the run, so only its end is shown."""
+    where = PurePath(summary.config.get("out", summary.name))
+    where = PurePath(summary.name) if where.is_absolute() else where
+    return f"thickets run {shlex.quote(str(where / 'run.toml'))} --out {shlex.quote(f'{where}-again')}"
 
 
 def _file(name: str) -> str:
@@ -138,6 +146,7 @@ def _differences(held_out: HeldOut, k: int) -> list[Difference]:
     return [
         Difference("vote", f"RandOpt@{k} over base", held_out.gain),
         Difference("best", "Best single member over base", held_out.best_gain),
+        *([Difference("vote", f"RandOpt@{k} over best single member", held_out.over_best)] if k > 1 else []),
     ]
 
 

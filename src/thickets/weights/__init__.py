@@ -1,7 +1,20 @@
 """Which tensors move, how far, and the read-only base they move from. Knows nothing of models' forward passes."""
 
 from thickets.weights.base import ReadOnlyBase, fingerprint
-from thickets.weights.names import canonical_tensors
-from thickets.weights.scope import moving
+from thickets.weights.names import Kind, canonical_tensors, tensor_kinds
+from thickets.weights.scale import ScaleRule, make_scale_rule, scale_factors, scale_rules
+from thickets.weights.scope import moving, why_it_stays
 
-__all__ = ["ReadOnlyBase", "canonical_tensors", "fingerprint", "moving"]
+__all__ = [
+    "Kind",
+    "ReadOnlyBase",
+    "ScaleRule",
+    "canonical_tensors",
+    "fingerprint",
+    "make_scale_rule",
+    "moving",
+    "scale_factors",
+    "scale_rules",
+    "tensor_kinds",
+    "why_it_stays",
+]
