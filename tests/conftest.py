@@ -13,6 +13,8 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Tiny models gain nothing from several threads, and tests that start processes would fight over the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Timing never decides a test, and a failure found once is found again.
 hypothesis_settings.register_profile("thickets", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("thickets")

@@ -120,8 +120,11 @@ class SearchConfig(Section):
     """Standard deviations of the step; each candidate draws one of them."""
     seed: int = Field(default=0, ge=0)
     """Seed of the search: with it, candidate n is the same whatever the population."""
+    antithetic: bool = False
+    """Try each direction both ways: candidates 2n and 2n + 1 are the same step with opposite signs."""
     noise: str = "gaussian/1"
-    """Noise scheme and its version: `gaussian/1` or `rademacher/1`."""
+    """Noise scheme and its version: `gaussian/1`, `rademacher/1`, `low_rank/1` (`low_rank/1:8` for rank 8) or
+    `per_tensor_seed/1` (the released code's, for comparison)."""
 
 
 class WeightsConfig(Section):
@@ -166,6 +169,9 @@ class EngineConfig(Section):
     """`cpu`, `cuda`, `cuda:1`; `auto` is a GPU if there is one."""
     batch_tokens: int | None = Field(default=None, ge=1)
     """Prompt and answer tokens that one batch may hold; if absent, 32768 on a CPU, 262144 on a GPU."""
+    base: Literal["device", "host"] = "device"
+    """Where the pristine copy of the moving weights is kept: `device` takes their memory there once more, `host`
+    (pinned memory) sends them to the device at every switch. The same thing for a model on the CPU."""
 
 
 class EnsembleConfig(Section):
@@ -224,7 +230,7 @@ class RunConfig(Section):
 
     def fixed(self) -> dict[str, Any]:
         """The settings that must not change when a run goes on, as JSON values."""
-        return self.model_dump(mode="json", exclude=set(_FREE))
+        return self.model_dump(mode="json", exclude=_FREE)
 
     def to_toml(self) -> str:
         """The configuration as TOML, every field written out."""
@@ -234,7 +240,7 @@ class RunConfig(Section):
 
 
 # Settings that change nothing in a run's result, so they may differ when it goes on.
-_FREE = ("out", "progress")
+_FREE: dict[str, Any] = {"out": True, "progress": True, "engine": {"base"}}
 
 
 def _without_none(value: Any) -> Any:

@@ -136,9 +136,9 @@ def _record_factors(run: Run, factors: Mapping[str, float]) -> None:
     if changed:
         name = changed[0]
         raise RunError(
-            f"the scale factors of {len(changed)} tensors are not those that {run.directory} was started with ({name}: "
-            f"{known.get(name, 'none')} then, {factors.get(name, 'none')} now), so the same candidates would be other "
-            "models; go on with the version of thickets that began it, or choose another --out"
+            f"the scale factors are not those that {run.directory} was started with ({len(changed)} differ, {name} "
+            f"among them: {known.get(name, 'none')} then, {factors.get(name, 'none')} now), so the same candidates "
+            "would be other models; go on with the version of thickets that began it, or choose another --out"
         )
 
 

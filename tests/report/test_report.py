@@ -295,7 +295,7 @@ def test_colours_follow_the_theme(gain: Summary) -> None:
 
 
 def test_the_page_says_how_to_do_it_again_and_not_where_it_lay(gain: Summary, page: Page) -> None:
-    assert "thickets run run.toml --out ../countdown-Qwen3-0.6B-again" in page.shown
+    assert "thickets run countdown-Qwen3-0.6B/run.toml --out countdown-Qwen3-0.6B-again" in page.shown
     assert "/home/ann" not in render_report(gain)
     assert gain.identity["model"] in page.shown
 

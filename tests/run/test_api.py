@@ -93,6 +93,10 @@ def test_the_ensemble_file_answers_elsewhere_as_the_run_did(settings: dict[str, 
         assert [m.text for m in answer.members] == [o.text for o in question.members]
     best = Ensemble.load(tmp_path / "gift.json").generate(asked[:1], members=1)[0]
     assert len(best.members) == 1
+    # Elsewhere the reward's file is not there, and the answer function may be another.
+    (tmp_path / "my.py").unlink()
+    with pytest.raises(ThicketsError, match="task.answer names"):
+        Ensemble.load(tmp_path / "gift.json")
     other_key = Ensemble.load(tmp_path / "gift.json", answer=lambda text: "always").generate(asked[:1])[0]
     assert (other_key.key, other_key.share) == ("always", 1.0)
 

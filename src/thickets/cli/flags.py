@@ -69,6 +69,8 @@ def nested(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _flag_type(field: FieldInfo) -> Any:
     # Values stay text here: pydantic converts and checks them once, whether they come from a file or a flag.
+    if field.annotation is bool:
+        return bool | None
     return list[str] | None if "tuple" in str(field.annotation) or get_origin(field.annotation) is tuple else str | None
 
 
@@ -83,7 +85,7 @@ def _flag(path: str, field: FieldInfo) -> Parameter:
         name=names,
         help=" ".join((field.description or "").split()) + default,
         group=table or "run",
-        negative="",
+        negative=None if field.annotation is bool else "",  # --search.no-antithetic, but no --no-out
         consume_multiple=True,
         show_default=False,
         allow_leading_hyphen=_flag_type(field) == str | None,  # a list ends at the next flag

@@ -128,6 +128,24 @@ def weights(
 
 
 @app.command
+def export(
+    run: Annotated[Path, Parameter(help="A finished run's directory, or an ensemble.json.")],
+    *,
+    member: Annotated[int, Parameter(help="The rank of the member, from 1.")] = 1,
+    out: Annotated[Path, Parameter(help="The folder to write; it must not exist yet.")],
+    model: Annotated[str | None, Parameter(help="The base model, where it is not where it was.")] = None,
+    device: Annotated[str, Parameter(help="Where to work the weights out: cpu, cuda.")] = "auto",
+) -> None:
+    """Write one member as an ordinary Hugging Face folder."""
+    from thickets.ensemble import Ensemble
+    from thickets.export import engine_for_export, export_member
+
+    quiet_libraries()
+    ensemble = Ensemble.load(run, model=model, engine=engine_for_export(device))
+    print(export_member(ensemble, member, out))
+
+
+@app.command
 def tasks() -> None:
     """List the tasks."""
     from thickets.cli.tables import print_tasks

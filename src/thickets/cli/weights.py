@@ -33,23 +33,23 @@ class Line:
 
 @dataclass(frozen=True)
 class Survey:
-    """What would move under one sigma. `sizes` are of all lines, in weights."""
+    """What would move under one sigma. `moving` and `staying` count single weights."""
 
     model: str
     noise: str
     scale: str
     sigma: float
-    lines: tuple[Line, ...]
+    tensors: tuple[Line, ...]
 
     @property
     def moving(self) -> int:
         """Weights that move."""
-        return sum(line.parameters for line in self.lines if line.stays is None)
+        return sum(line.parameters for line in self.tensors if line.stays is None)
 
     @property
     def staying(self) -> int:
         """Weights that stay."""
-        return sum(line.parameters for line in self.lines if line.stays is not None)
+        return sum(line.parameters for line in self.tensors if line.stays is not None)
 
     def as_json(self) -> dict[str, Any]:
         """The survey as JSON values, every tensor on its own."""
@@ -79,7 +79,7 @@ def survey(config: RunConfig) -> Survey:
     for name, tensor in tensors.items():
         reason = why_it_stays(name, tensor, weights.include, weights.exclude)
         if reason is None and not noise.moves(tensor.ndim):
-            reason = f"{noise.name} moves no tensor of {tensor.ndim} dimensions"
+            reason = f"not moved by {noise.name}"
         lines.append(_line(name, tensor, kinds[name], reason, factors.get(name), sigma))
     return Survey(config.model.name, noise.name, weights.scale, sigma, tuple(lines))
 
@@ -106,7 +106,7 @@ def print_survey(found: Survey, every: bool) -> None:
     staying = Table(title="would stay", title_justify="left")
     for column in ("tensor", "kind", "shape", "type", "weights", "why"):
         staying.add_column(column, overflow="fold")
-    for name, lines in _groups(found.lines, every):
+    for name, lines in _groups(found.tensors, every):
         one, count = lines[0], sum(line.parameters for line in lines)
         about = (name, one.kind, " × ".join(map(str, one.shape)) or "1", one.dtype, f"{count:,}")
         if one.stays is None:
@@ -117,10 +117,10 @@ def print_survey(found: Survey, every: bool) -> None:
         if table.row_count:
             console.print(table, markup=False)
     total = found.moving + found.staying
-    tensors = sum(line.stays is None for line in found.lines)
+    tensors = sum(line.stays is None for line in found.tensors)
     console.print(
-        f"{found.moving:,} of {total:,} weights move ({found.moving / total:.1%}), in {tensors} of {len(found.lines)} "
-        f"tensors; {found.staying:,} stay.",
+        f"{found.moving:,} of {total:,} weights move, in {tensors} of {len(found.tensors)} tensors; "
+        f"{found.staying:,} stay.",
         markup=False,
         highlight=False,
     )
@@ -128,7 +128,7 @@ def print_survey(found: Survey, every: bool) -> None:
 
 def _groups(lines: Sequence[Line], every: bool) -> Iterator[tuple[str, list[Line]]]:
     """Lines that differ only in numbers of their names, under `model.layers.*.mlp.up_proj.weight ×30`."""
-    groups: dict[tuple[object, ...], list[Line]] = {}
+    groups: dict[tuple[str, str, tuple[int, ...], str, str | None], list[Line]] = {}
     for line in lines:
         pattern = line.name if every else re.sub(r"(?<![^.])\d+(?![^.])", "*", line.name)
         groups.setdefault((pattern, line.kind, line.shape, line.dtype, line.stays), []).append(line)

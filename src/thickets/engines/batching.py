@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-
 # A batch of fewer sequences leaves the processor waiting for the weights at every new token.
 _ENOUGH = 16
 # A prompt shorter than this share of the batch's longest would be mostly padding.

@@ -49,6 +49,7 @@ class HuggingFaceEngine(Engine):
             "dtype": str(parameter.dtype).removeprefix("torch."),
             "parameters": sum(t.numel() for t in tensors.values()),
             "moving": sum(t.numel() for t in self.base.pristine.values()),
+            "base_copy": self.base.cost,
             "batch_tokens": budget,
             "torch": torch.__version__,
             "transformers": transformers.__version__,

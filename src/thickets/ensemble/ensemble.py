@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thickets.config import EngineConfig, EnsembleConfig, RunConfig, SearchConfig
+from thickets.config import EngineConfig, EnsembleConfig, RunConfig, SearchConfig, TaskConfig
 from thickets.engines import Engine, start_engine
 from thickets.ensemble.file import EnsembleFile, read_ensemble
 from thickets.ensemble.votes import Vote, vote_rule
@@ -60,7 +60,7 @@ class Ensemble:
         self._answer = answer
         self._engine: Engine | None = None
         self._vote = vote_rule(file.vote)
-        self._task = task or make_task(file.task)
+        self._task = task or make_task(_for_answering(file.task, answer is not None))
 
     @classmethod
     def load(
@@ -93,7 +93,7 @@ class Ensemble:
         kept = self._kept(members)
         if not questions:
             return []
-        engine = self._started()
+        engine = self.started()
         examples = [self._task.question(q) for q in questions]
         said: list[list[Generation]] = []
         for member in kept:
@@ -121,7 +121,8 @@ class Ensemble:
         g = self.file.generation
         return Sampling(g.max_new_tokens or self._task.max_new_tokens, g.temperature, g.top_p, g.seed, g.stop or ())
 
-    def _started(self) -> Engine:
+    def started(self) -> Engine:
+        """The engine with the checked base model, loaded at the first call. Raises `EnsembleError`."""
         if self._engine is None:
             self._engine = self._start()
         return self._engine
@@ -157,3 +158,9 @@ class Ensemble:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+
+def _for_answering(task: TaskConfig, own_answer: bool) -> TaskConfig:
+    """The task without what only judging needs: the reward's file need not be where the ensemble is used."""
+    unset: dict[str, Any] = {"reward": None, "correct_at": TaskConfig.model_fields["correct_at"].default}
+    return task.model_copy(update=unset | ({"answer": None} if own_answer else {}))

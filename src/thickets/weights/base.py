@@ -113,7 +113,7 @@ def _to_host(tensor: torch.Tensor) -> torch.Tensor:
 
     if tensor.device.type == "cpu":
         return tensor.clone()
-    # Memory that may be paged out cannot be sent without a detour.
+    # Memory that may be paged out cannot be sent without a detour. torch rounds each pinned block up to a power of two.
     return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda).copy_(tensor)
 
 

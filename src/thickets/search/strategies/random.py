@@ -33,7 +33,12 @@ class RandomSearch(Strategy):
 
 
 def perturbations(config: SearchConfig) -> list[Perturbation]:
-    """The candidates in order: one more of them leaves the others as they are."""
+    """The candidates in order: one more of them leaves the others as they are.
+
+    Antithetic candidates come in pairs of one seed and sigma with signs +1 and -1 (Hammersley and Morton 1956); of an
+    odd population the last has no twin.
+    """
+    signs = (1, -1) if config.antithetic else (1,)
     seeds = np.random.Generator(np.random.PCG64(config.seed))
     sigmas = np.random.Generator(np.random.PCG64([config.seed, 1]))
     taken: set[int] = set()
@@ -43,5 +48,6 @@ def perturbations(config: SearchConfig) -> list[Perturbation]:
         if seed in taken:
             continue
         taken.add(seed)
-        drawn.append(Perturbation(seed, config.sigmas[int(sigmas.integers(len(config.sigmas)))]))
-    return drawn
+        sigma = config.sigmas[int(sigmas.integers(len(config.sigmas)))]
+        drawn += [Perturbation(seed, sigma, sign) for sign in signs]
+    return drawn[: config.population]

@@ -23,7 +23,7 @@ _CHUNK = 1 << 24
 # values; a block converges by the gap to the ninth, and reading the matrix is what costs.
 _BLOCK = 8
 # Stop once iteration x (increase in it) is under this share of the norm, and after so many at the latest.
-_TOLERANCE = 0.0025
+_TOLERANCE = 0.005
 _MOST = 100
 
 
@@ -35,8 +35,8 @@ def standard_deviation(tensor: torch.Tensor) -> float:
     # Distances from an element rather than from the mean: those of a constant tensor are exactly 0.
     pivot = flat[0].double()
     total = squares = 0.0
-    for chunk in flat.split(_CHUNK):
-        distance = chunk.double() - pivot
+    for start in range(0, flat.numel(), _CHUNK):
+        distance = flat[start : start + _CHUNK].double() - pivot
         total += float(distance.sum())
         squares += float(distance.square_().sum())
     mean = total / flat.numel()
@@ -88,5 +88,6 @@ def spectral_norm(name: str, tensor: torch.Tensor) -> float:
 def _rows(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     """The tensor as a matrix in float64, a few rows at a time."""
     matrix = tensor.detach().reshape(tensor.shape[0], -1)
-    for rows in matrix.split(max(1, _CHUNK // max(1, matrix.shape[1]))):
-        yield rows.double()
+    height = max(1, _CHUNK // max(1, matrix.shape[1]))
+    for start in range(0, matrix.shape[0], height):
+        yield matrix[start : start + height].double()
