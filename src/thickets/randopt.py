@@ -52,14 +52,20 @@ def execute(
         if run.meta("finished"):
             _check_data(run, splits)
             progress.say(f"{run.directory} is finished; nothing is repeated. Choose another --out to run again.")
+            if not (run.directory / "ensemble.json").exists():
+                write_atomically(run.directory / "ensemble.json", ensemble_file(run, task).to_json())
             return finish(run)
         for note in splits.notes:
             progress.say(note)
         progress.say(f"loading {config.model.name}")
         pool = LocalPool(start_engine(config, model, tokenizer))
         try:
-            _identify(run, pool, splits, progress)
-            evaluator = Evaluator(run, pool, task, _by_name(splits), sampling(config, task), config.keep_texts == "all")
+            _identify(run, pool, splits, task, progress)
+            decoding = sampling(config, task)
+            for examples in _by_name(splits).values():
+                # All splits now: a test question that does not fit must not be found after the search.
+                pool.check([e.prompt for e in examples], decoding)
+            evaluator = Evaluator(run, pool, task, _by_name(splits), decoding, config.keep_texts == "all")
             search(evaluator, strategy, config.search.population, progress)
             kept = _keep(run, config.ensemble.top_k)
             # From here on the members are fixed: what decides and what is reported come after.
@@ -68,6 +74,7 @@ def execute(
             progress.say("checking that the base weights are what they were, bit for bit")
             pool.verify_base()
         finally:
+            progress.end()
             pool.close()
         run.set_meta("base_verified", True)
         write_atomically(run.directory / "ensemble.json", ensemble_file(run, task).to_json())
@@ -109,21 +116,42 @@ def _check_data(run: Run, splits: Splits) -> None:
     run.identify(Identity(known["model"], splits.digest), {})
 
 
-def _identify(run: Run, pool: Pool, splits: Splits, progress: Progress) -> None:
+def _identify(run: Run, pool: Pool, splits: Splits, task: Task, progress: Progress) -> None:
+    begun = bool(run.recorded("selection"))
     run.identify(Identity(pool.fingerprint, splits.digest), dict(_by_name(splits)))
+    _record_code(run, task, begun)
     _record_factors(run, pool.factors)
     now = {"engine": dict(pool.description), "versions": versions()}
     notes = list(splits.notes)
     for name, value in now.items():
         before = run.meta(name)
-        if before is not None and before != value:
-            changed = ", ".join(k for k in {*before, *value} if before.get(k) != value.get(k))
+        # Where the pristine copy lies and how large batches may be change no weight.
+        changed = (
+            ", ".join(
+                sorted(k for k in {*before, *value} - {"base_copy", "batch_tokens"} if before.get(k) != value.get(k))
+            )
+            if before is not None and begun
+            else ""
+        )
+        if changed:
             note = f"the run went on with another {name} ({changed}); bfloat16 answers can depend on it"
             notes.append(note)
             progress.say(note)
         run.set_meta(name, value)
-    earlier = run.meta("notes") or []
+    earlier = (run.meta("notes") or []) if begun else []
     run.set_meta("notes", earlier + [n for n in notes if n not in earlier])
+
+
+def _record_code(run: Run, task: Task, begun: bool) -> None:
+    """Record the user's own code that judges before the first trial; later, refuse any other. Raises `RunError`."""
+    now, before = dict(task.code()), run.meta("code")
+    changed = sorted(f for f in {*now, *(before or {})} if now.get(f) != (before or {}).get(f))
+    if begun and before is not None and changed:
+        raise RunError(
+            f"{changed[0]} is not what it was when {run.directory} was started, and candidates judged by two versions "
+            "cannot be compared; restore it, or choose another --out"
+        )
+    run.set_meta("code", now)
 
 
 def _record_factors(run: Run, factors: Mapping[str, float]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -131,7 +132,8 @@ class Trial:
         """Mean reward over the split: what selection maximises. Raises `ValueError` for a failed trial."""
         if self.failure is not None or not self.outcomes:
             raise ValueError(f"trial of candidate {self.candidate} on {self.split} has no score: {self.failure}")
-        return sum(o.judgement.reward for o in self.outcomes) / len(self.outcomes)
+        # Exactly rounded: equal rewards in another order are an equal score, and ranks do not hang on the last bit.
+        return math.fsum(o.judgement.reward for o in self.outcomes) / len(self.outcomes)
 
     @property
     def accuracy(self) -> float:

@@ -16,7 +16,9 @@ from thickets import Ensemble, Example, Judgement, Pools, RandOpt, Task, Thicket
 from thickets.analysis.summary import summarise
 from thickets.config import TaskConfig
 from thickets.errors import ConfigError, EnsembleError
+from thickets.search import Progress
 from thickets.store import Run
+from thickets.types import Trial
 from thickets.weights import canonical_tensors, fingerprint
 
 
@@ -60,10 +62,44 @@ def test_a_model_object_and_a_task_of_ones_own(tmp_path: Path) -> None:
     assert result.report.is_file()
     answers = result.ensemble.generate(["Say a 77", "Say u 78"])
     assert [a.question for a in answers] == ["Say a 77", "Say u 78"]
+    # Answering puts the caller's model back, too: it may be searched around again.
+    assert fingerprint(canonical_tensors(model)) == before
     for answer in answers:
         assert len(answer.members) == 2
         if answer.key is not None:
             assert answer.vote.counts[answer.key] / 2 == answer.share
+
+
+def test_a_run_that_is_interrupted_gives_the_model_back(tmp_path: Path) -> None:
+    model, tokenizer = build_model("Llama"), build_tokenizer()
+    before = fingerprint(canonical_tensors(model))
+
+    class Interrupting(Progress):
+        def trial(self, trial: Trial) -> None:
+            if trial.candidate == 2:
+                raise KeyboardInterrupt
+
+    randopt = RandOpt(model, Vowels(TaskConfig(name="vowels")), tokenizer=tokenizer, **small())
+    with pytest.raises(KeyboardInterrupt):
+        randopt.run(tmp_path / "x", Interrupting())
+    assert fingerprint(canonical_tensors(model)) == before
+    assert randopt.run(tmp_path / "x").summary.tried == 6
+
+
+def test_a_task_that_breaks_fails_candidates_and_not_the_run(tmp_path: Path) -> None:
+    class Breaking(Vowels):
+        calls = 0
+
+        def judge(self, example: Example, completion: str) -> Judgement:
+            Breaking.calls += 1
+            if Breaking.calls == 25:  # in the middle of candidate 1
+                raise KeyError("oops")
+            return super().judge(example, completion)
+
+    given = small(splits={"selection": 10, "test": 12})
+    task = Breaking(TaskConfig(name="vowels"))
+    summary = RandOpt(build_model("Llama"), task, tokenizer=build_tokenizer(), **given).run(tmp_path / "x").summary
+    assert summary.failures == (("task 'vowels' raised KeyError: 'oops'", 1),)
 
 
 def test_it_is_the_same_run_as_the_command_line(
@@ -95,7 +131,7 @@ def test_the_ensemble_file_answers_elsewhere_as_the_run_did(settings: dict[str, 
     assert len(best.members) == 1
     # Elsewhere the reward's file is not there, and the answer function may be another.
     (tmp_path / "my.py").unlink()
-    with pytest.raises(ThicketsError, match="task.answer names"):
+    with pytest.raises(ThicketsError, match=r"task\.answer names"):
         Ensemble.load(tmp_path / "gift.json")
     other_key = Ensemble.load(tmp_path / "gift.json", answer=lambda text: "always").generate(asked[:1])[0]
     assert (other_key.key, other_key.share) == ("always", 1.0)

@@ -156,6 +156,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"task": {"data": "/no/such.jsonl"}}, "/no/such.jsonl"),
     ({"task": {"reward": "/no/such.py:f"}}, "/no/such.py"),
     ({"task": {"prompt": "{quesion}"}}, "quesion"),
+    ({"weights": {"scale": "spectrl"}}, "there is no scale rule 'spectrl'"),
     ({"generation": {"max_new_tokens": 5000}}, "over the model's limit of 2048"),
     ({"task": {"size": 7}}, "task.size"),
 ]
@@ -243,6 +244,74 @@ def test_a_changed_model_is_refused(
     assert "belongs to another base model" in refused.err
     found = thickets("ask", tmp_path / "ensemble.json", "a question", "--model", llama)
     assert found.code == 0, found.err
+
+
+def test_changed_weights_and_changed_rewards_are_refused_when_a_run_goes_on(
+    config_file: Path, thickets: Command, save_model: Callable[..., Path], llama: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    mine = tmp_path / "model"
+    shutil.copytree(llama, mine)
+    change(config_file, model={"name": str(mine)}, search={"population": 4})
+    reward = (tmp_path / "my.py").read_text()
+    # A candidate that cannot be kept stops the run after the search, which leaves it open.
+    (tmp_path / "my.py").write_text(
+        "calls = 0\ndef letters(completions, **c):\n    global calls\n    calls += 1\n"
+        "    return [0.0 if calls == 1 else float('nan')] * len(completions)\ndef first_vowel(c): return c\n"
+    )
+    open_ended = thickets("run", config_file)
+    assert open_ended.code == 2
+    assert "only 0 candidates could be scored, fewer than ensemble.top_k = 3" in open_ended.err
+    broken = (tmp_path / "my.py").read_text()
+    (tmp_path / "my.py").write_text(reward)
+    refused = thickets("run", config_file)
+    assert refused.code == 2
+    assert "my.py is not what it was when" in refused.err
+    (tmp_path / "my.py").write_text(broken)
+    shutil.copytree(save_model("Llama", 5), mine, dirs_exist_ok=True)
+    refused = thickets("run", config_file)
+    assert refused.code == 2
+    assert "the weights of the base model are not those" in refused.err
+
+
+def test_a_lost_ensemble_file_is_written_again(config_file: Path, thickets: Command, tmp_path: Path) -> None:
+    assert thickets("run", config_file).code == 0
+    path = tmp_path / "run" / "ensemble.json"
+    before = path.read_text()
+    path.unlink()
+    assert thickets("run", config_file).code == 0
+    assert path.read_text() == before
+    asked = thickets("ask", tmp_path / "run", "a question [with] brackets [/b]")
+    assert asked.code == 0, asked.err
+    assert "[with] brackets [/b]" in asked.out
+
+
+def test_a_test_question_that_is_too_long_is_found_before_the_search(
+    config_file: Path, thickets: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "test.jsonl").write_text(json.dumps({"question": "long " * 600, "letter": "e"}) + "\n")
+    change(config_file, task={"test_data": str(tmp_path / "test.jsonl")}, splits={"test": 1})
+    ended = thickets("run", config_file)
+    assert ended.code == 2
+    assert "over the model's limit" in ended.err
+    with Run.read(tmp_path / "run") as run:
+        assert run.recorded("selection") == set()
+
+
+@pytest.mark.parametrize("noise", ["gaussian/1", "rademacher/1"])
+def test_the_kernel_changes_no_trial(noise: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    from thickets.config import merge
+
+    found = []
+    for kernel in ("reference", "numba"):
+        out = str(tmp_path / kernel)
+        given = {"engine": {"kernel": kernel}, "search": {"noise": noise, "population": 4}, "out": out}
+        config = parse(merge(settings, given))
+        execute(config)
+        with Run.read(config.directory) as run:
+            found.append([(t.candidate, t.outcomes) for t in run.trials("selection")])
+    assert found[0] == found[1]
 
 
 def test_changed_data_are_refused_even_when_finished(config_file: Path, thickets: Command, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from thickets.analysis.summary import Summary, summarise
 from thickets.config import merge, parse
 from thickets.randopt import execute
 from thickets.store import Run
+from thickets.types import SplitName
 
 KILLS = 10
 
@@ -82,9 +83,36 @@ def parse_ensemble(directory: Path) -> Any:
     return read_ensemble(directory).model_copy(update={"made_by": {}})
 
 
-def _count(directory: Path) -> int:
+def _count(directory: Path, split: SplitName = "selection") -> int:
     try:
         with Run.read(directory) as run:
-            return len(run.recorded("selection"))
+            return len(run.recorded(split))
     except Exception:  # noqa: BLE001 - the run may not have begun yet
         return 0
+
+
+def test_kills_in_the_held_out_phases_and_between_the_last_files(settings: dict[str, Any], tmp_path: Path) -> None:
+    settings = merge(settings, {"search": {"population": 6}, "ensemble": {"top_k": 5}, "progress": "plain"})
+    undisturbed = parse({**settings, "out": str(tmp_path / "undisturbed")})
+    execute(undisturbed)
+    killed = parse({**settings, "out": str(tmp_path / "killed")})
+    file = tmp_path / "killed.toml"
+    file.write_text(killed.to_toml())
+    command = [sys.executable, "-m", "thickets", "run", str(file)]
+    moments = [
+        lambda: _count(killed.directory, "validation") >= 2,
+        lambda: _count(killed.directory, "test") >= 1,
+        lambda: _count(killed.directory, "test") >= 4,
+        lambda: (killed.directory / "ensemble.json").exists(),
+    ]
+    for reached in moments:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not reached():
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+        assert reached()
+    subprocess.run(command, check=True, capture_output=True)
+    assert figures(killed.directory) == figures(undisturbed.directory)
+    assert parse_ensemble(killed.directory) == parse_ensemble(undisturbed.directory)
+    assert (killed.directory / "report.html").exists()

@@ -70,6 +70,16 @@ def test_bad_toml_names_file_and_line(tmp_path: Any) -> None:
         read_toml(tmp_path / "none.toml")
 
 
+def test_stop_strings_are_taken_as_they_are() -> None:
+    stops = ("\n\n", "\nQuestion:", "a, b", " ")
+    config = parse({"model": "m", "generation": {"stop": list(stops)}})
+    assert config.generation.stop == stops
+    assert parse(tomllib.loads(config.to_toml())).generation.stop == stops
+    assert parse({"model": "m", "generation": {"stop": "x, y"}}).generation.stop == ("x, y",)
+    with pytest.raises(ConfigError, match="a stop string cannot be empty"):
+        parse({"model": "m", "generation": {"stop": [""]}})
+
+
 def test_differences_name_the_setting_and_both_values() -> None:
     before = parse({"model": "m", "search": {"population": 100}}).fixed()
     after = parse({"model": "m", "search": {"population": 200}, "out": "elsewhere"}).fixed()

@@ -55,6 +55,30 @@ def test_greedy_is_what_generate_gives(kind: str, overrides: dict[str, Any], bud
         assert got.generated == by_generate(model, prompt, 16)
 
 
+def test_a_hybrid_model_keeps_each_sequence_with_its_own_state() -> None:
+    """Recurrent layers have states that must leave the batch with their sequence."""
+    model = build_model("Lfm2", layer_types=["conv", "full_attention"], block_auto_adjust_ff_dim=False)
+    prompts = encode(TEXTS, "A long prefix that every prompt has in common. ")
+    alone = [decoder(model).decode([p], Sampling(16))[0].generated for p in prompts]
+    common = Counter(t for a in alone for t in a[2:]).most_common(1)[0][0]
+    ending = Decoder(model, build_tokenizer(), frozenset([common]), 100_000)
+    apart = [ending.decode([p], Sampling(16))[0].generated for p in prompts]
+    assert len({len(a) for a in apart}) > 1
+    assert [d.generated for d in ending.decode(prompts, Sampling(16))] == apart
+
+
+def test_a_model_without_a_key_value_cache_is_refused() -> None:
+    import transformers
+
+    from thickets.config import parse
+    from thickets.engines.hf import HuggingFaceEngine
+    from thickets.errors import ModelError
+
+    config = transformers.MambaConfig(vocab_size=300, hidden_size=32, num_hidden_layers=1)
+    with pytest.raises(ModelError, match="keeps no key-value cache"):
+        HuggingFaceEngine(transformers.MambaForCausalLM(config), build_tokenizer(), parse({"model": "m"}))
+
+
 def build_gemma3(overrides: dict[str, Any]) -> Any:
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
@@ -156,3 +180,28 @@ def test_the_common_prefix_is_common_and_leaves_a_token(prompts: list[list[int]]
     assert all(len(p) > n for p in prompts) or n == 0
     longer = {tuple(p[: n + 1]) for p in prompts}
     assert len(prompts) < 2 or len(longer) > 1 or any(len(p) == n + 1 for p in prompts)
+
+
+def engine_with_template(template: str | None, chat: str) -> Any:
+    from thickets.config import parse
+    from thickets.engines.hf import HuggingFaceEngine
+
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = template
+    return HuggingFaceEngine(build_model("Llama"), tokenizer, parse({"model": "m", "task": {"chat": chat}}))
+
+
+def test_a_chat_template_is_used_refused_or_missed_in_a_sentence() -> None:
+    from thickets.errors import EngineError
+    from thickets.types import Message
+
+    turns = (Message("system", "be brief"), Message("user", "hm"))
+    template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}x"
+    with pytest.raises(EngineError, match=r"refuses the turns \['system', 'user'\]: no system"):
+        engine_with_template(template, "auto").generate([turns], Sampling(1))
+    with pytest.raises(EngineError, match="has no chat template"):
+        engine_with_template(None, "chat")
+    dated = engine_with_template("{{ strftime_now('%d %B %Y') }}", "auto")
+    assert dated.tokenizer.decode(dated._tokens(turns)) == "01 January 2026"
+    plain = engine_with_template(None, "auto")
+    assert plain._tokens(turns) == plain.tokenizer("be brief\n\nhm").input_ids

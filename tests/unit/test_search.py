@@ -73,6 +73,11 @@ def test_ranking_and_its_ties() -> None:
     assert [t.candidate for t in rank(trials)] == [0, 3, 2, 4]
 
 
+def test_the_order_of_rewards_does_not_change_the_score() -> None:
+    rewards = [1.1, 0.06, 0.1, 0.0, 0.05, 1.0, 0.01]
+    assert {trial(1, *rewards[k:], *rewards[:k]).score for k in range(7)} == {trial(1, *rewards).score}
+
+
 def test_a_failed_trial_has_no_score() -> None:
     with pytest.raises(ValueError, match="has no score: NaN logits"):
         _ = trial(1, failure="NaN logits").score

@@ -29,7 +29,9 @@ class MemberFigures:
 
 @dataclass(frozen=True)
 class SigmaFigures:
-    """All candidates of one sigma. `density` is the share that reaches the base's score on the selection split."""
+    """All candidates of one sigma. `density` is the share that reaches the base's score on the selection split;
+    a failed candidate does not reach it.
+    """
 
     sigma: float
     tried: int
@@ -147,7 +149,7 @@ def summarise(run: Run) -> Summary:
         population=config.search.population,
         failures=tuple(sorted({r: reasons.count(r) for r in reasons}.items(), key=lambda kv: -kv[1])),
         sigmas=tuple(_sigma(s, candidates, base) for s in sorted(set(config.search.sigmas))),
-        density=share(reached, len(scored)),
+        density=share(reached, len(candidates)),
         members=tuple(_members(kept, run.trials("test", [t.candidate for t in kept]))),
         test=held_out["test"],
         validation=held_out["validation"],
@@ -160,7 +162,7 @@ def _sigma(sigma: float, candidates: Sequence[Trial], base: Trial | None) -> Sig
     mine = [t for t in candidates if t.perturbation is not None and t.perturbation.sigma == sigma]
     scores = tuple(t.score for t in mine if t.failure is None)
     reached = sum(s >= base.score for s in scores) if base else 0
-    return SigmaFigures(sigma, len(mine), len(mine) - len(scores), scores, share(reached, len(scores)))
+    return SigmaFigures(sigma, len(mine), len(mine) - len(scores), scores, share(reached, len(mine)))
 
 
 def _members(kept: Sequence[Trial], tested: Sequence[Trial]) -> list[MemberFigures]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from thickets.analysis.statistics import Interval
@@ -39,7 +40,7 @@ def print_summary(summary: Summary) -> None:
     """The whole run in the terminal."""
     console = Console()
     state = "finished" if summary.finished else f"unfinished: {summary.tried} of {summary.population} candidates"
-    console.print(f"[bold]{summary.name}[/]: {state}", highlight=False)
+    console.print(f"[bold]{escape(summary.name)}[/]: {state}", highlight=False)
     for held_out in (summary.validation, summary.test):
         if held_out is not None:
             _held_out(console, held_out, len(summary.members))
@@ -107,11 +108,9 @@ def _costs(console: Console, summary: Summary) -> None:
 def print_answer(answer: Answer, members: Sequence[Member]) -> None:
     """Every member's words and vote, then the winner."""
     console = Console()
-    table = Table(title=answer.question, title_justify="left")
+    table = Table(title=escape(answer.question), title_justify="left")
     for column in ("rank", "sigma", "vote", "answer"):
         table.add_column(column)
-    from rich.markup import escape
-
     for said, member in zip(answer.members, members, strict=False):
         vote = "(abstains)" if said.key is None else escape(said.key)
         table.add_row(str(said.rank), f"{member.sigma:g}", vote, escape(said.text.strip()))

@@ -45,6 +45,9 @@ class Engine(ABC):
     def place(self, perturbation: Perturbation | None) -> None:
         """Make the weights those of the perturbation; `None` is the base."""
 
+    def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
+        """Raise `EngineError` for prompts that could not be generated from, before hours are spent on others."""
+
     @abstractmethod
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Generation]:
         """One generation a prompt, in order. Raises `CandidateFailed` when the model gives NaN."""
@@ -54,4 +57,4 @@ class Engine(ABC):
         """Put the base back and check it bit for bit. Raises `ModelError` if it changed."""
 
     def close(self) -> None:
-        """Give back what the engine holds."""
+        """Put the base back (the model may be the caller's) and give back what the engine holds."""

@@ -91,12 +91,13 @@ class Decoder:
             cache = copy.deepcopy(prefix)
             cache.batch_repeat_interleave(len(live))
         pick = _Picker(live, sampling)
+        # Without padding no mask is needed, which lets attention take its faster path.
+        dense = bool(mask.all())
         for step in range(sampling.max_new_tokens):
-            # Without padding no mask is needed, which lets attention take its faster path.
             positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
             out = self.model(
                 input_ids=ids,
-                attention_mask=None if bool(mask.all()) else mask,
+                attention_mask=None if dense else mask,
                 position_ids=positions,
                 past_key_values=cache,
                 use_cache=True,
@@ -109,8 +110,10 @@ class Decoder:
                 return
             if len(kept) < len(live):
                 rows = torch.tensor(kept, device=self.device)
-                cache.batch_select_indices(rows)
+                # Not `batch_select_indices`: recurrent layers have states that only `reorder_cache` selects.
+                cache.reorder_cache(rows)
                 mask = mask[rows]
+                dense = dense or bool(mask.all())
                 live = [live[i] for i in kept]
                 pick.keep(kept)
             last = [s.generated[-1] for s in live]

@@ -96,9 +96,12 @@ class Ensemble:
         engine = self.started()
         examples = [self._task.question(q) for q in questions]
         said: list[list[Generation]] = []
-        for member in kept:
-            engine.place(member.perturbation)
-            said.append(engine.generate([e.prompt for e in examples], self.sampling))
+        try:
+            for member in kept:
+                engine.place(member.perturbation)
+                said.append(engine.generate([e.prompt for e in examples], self.sampling))
+        finally:
+            engine.place(None)  # the model may be the caller's
         answers = []
         for i, (question, example) in enumerate(zip(questions, examples, strict=True)):
             texts = [generations[i].text for generations in said]

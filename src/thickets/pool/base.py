@@ -45,6 +45,9 @@ class Pool(ABC):
     def evaluate(self, work: Iterable[Work]) -> Iterator[Done]:
         """Evaluate all work, taking the next item only when an engine is free. Order of results is free."""
 
+    def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
+        """Raise `EngineError` for prompts that could not be generated from, before hours are spent on others."""
+
     @abstractmethod
     def verify_base(self) -> None:
         """Check on every engine that the base comes back bit for bit. Raises `ModelError`."""

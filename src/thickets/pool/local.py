@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from thickets.engines import Engine
 from thickets.errors import CandidateFailed
 from thickets.pool.base import Done, Pool, Work
-from thickets.types import Generation
+from thickets.types import Generation, Prompt, Sampling
 
 
 class LocalPool(Pool):
@@ -32,6 +32,9 @@ class LocalPool(Pool):
             except CandidateFailed as error:
                 failure = str(error)
             yield Done(item, generations, failure, time.perf_counter() - start, placed - start)
+
+    def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
+        self.engine.check(prompts, sampling)
 
     def verify_base(self) -> None:
         self.engine.verify_base()

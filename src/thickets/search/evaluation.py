@@ -70,10 +70,16 @@ class Evaluator:
 
     def _judge(self, split: SplitName, texts: Sequence[str]) -> list[Judgement]:
         examples = self.splits[split]
-        judged = self.task.judge_all(examples, texts)
+        try:
+            judged = self.task.judge_all(examples, texts)
+        except CandidateFailed:
+            raise
+        except Exception as error:
+            # A task of the user's own may break on any text; that fails the candidate and not the run.
+            raise CandidateFailed(f"task {self.task.name!r} raised {type(error).__name__}: {error}") from error
         if len(judged) != len(examples):
             raise CandidateFailed(f"task {self.task.name!r} gave {len(judged)} judgements for {len(examples)} examples")
         for example, judgement in zip(examples, judged, strict=True):
-            if not math.isfinite(judgement.reward):
+            if not isinstance(judgement.reward, int | float) or not math.isfinite(judgement.reward):
                 raise CandidateFailed(f"the reward of {example.label} is {judgement.reward}, which is not a number")
         return judged

@@ -6,7 +6,7 @@ A new task is one file in this folder with one subclass of `Task`; it is found b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -49,7 +49,7 @@ class Task(ABC):
 
     @abstractmethod
     def judge(self, example: Example, completion: str) -> Judgement:
-        """Reward, correctness and vote key of one completion. Must not raise on any text."""
+        """Reward, correctness and vote key of one completion. Must not raise on any text but `CandidateFailed`."""
 
     def judge_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Judgement]:
         """Judge a split at once; override where a reward wants the whole batch (TRL's signature does)."""
@@ -62,6 +62,10 @@ class Task(ABC):
     def key(self, example: Example, completion: str) -> str | None:
         """The vote key alone, for answering: the example has no reference answer."""
         return self.judge(example, completion).key
+
+    def code(self) -> Mapping[str, str]:
+        """Files of the user's own code that judge, with their SHA-256: a run does not go on under another version."""
+        return {}
 
     def prompt(self, text: str) -> Prompt:
         """`text` as the user's turn, behind the configured system prompt; plain text where chat is off."""

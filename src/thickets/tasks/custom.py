@@ -10,8 +10,9 @@ token ids and the trainer's state, and None is no reward here: a mean over other
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from thickets.config import TaskConfig
@@ -77,6 +78,11 @@ class Custom(Task):
     def key(self, example: Example, completion: str) -> str | None:
         r"""What the user's answer function returns; else the `<answer>` tag, `\boxed{}` or all of it, normalised."""
         return self._answer.key(completion, example.label) if self._answer else answer_text(completion)
+
+    def code(self) -> Mapping[str, str]:
+        """The files of the reward and the answer."""
+        used = [f for f in (self._reward, self._answer) if f is not None]
+        return {str(f.file): hashlib.sha256(f.file.read_bytes()).hexdigest() for f in used}
 
     def question(self, text: str) -> Example:
         """A question as typed: the one column of the template, or a JSON object with all of them.

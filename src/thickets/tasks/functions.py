@@ -31,6 +31,7 @@ class UserFunction:
 
     reference: str
     call: Callable[..., Any]
+    file: Path
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -121,7 +122,7 @@ def load_function(reference: str, field: str) -> UserFunction:
         raise TaskError(f"{field} names {reference}, which is not a function but {type(function).__name__}")
     if inspect.iscoroutinefunction(function):
         raise TaskError(f"{field} names {reference}, which is async; make it a plain function")
-    return UserFunction(reference, function)
+    return UserFunction(reference, function, path)
 
 
 @functools.lru_cache(maxsize=32)

@@ -53,6 +53,7 @@ class ReadOnlyBase:
         scheme: str,
         factors: Mapping[str, float] | None = None,
         where: Where = "device",
+        kernel: str = "auto",
     ) -> None:
         moving = {name: tensors[name].detach() for name in names}
         for name, tensor in moving.items():
@@ -61,6 +62,7 @@ class ReadOnlyBase:
         self.live = dict(tensors)
         self.fingerprint = fingerprint(tensors)
         self.scheme = scheme
+        self.kernel = kernel
         self.factors: Mapping[str, float] = MappingProxyType(dict(factors or dict.fromkeys(names, 1.0)))
         self.pristine = _copies(moving, where)
         # Where the copy is and what it costs, for people.
@@ -75,7 +77,15 @@ class ReadOnlyBase:
                 out.copy_(base, non_blocking=True)
             else:
                 step = perturbation.sign * perturbation.sigma * self.factors[name]
-                place(out, base, scheme=self.scheme, seed=perturbation.seed, name=name, step=step)
+                place(
+                    out,
+                    base,
+                    scheme=self.scheme,
+                    seed=perturbation.seed,
+                    name=name,
+                    step=step,
+                    kernel=self.kernel,
+                )
 
     def verify(self) -> None:
         """Put the base back and check every bit. Raises `ModelError` if anything differs from the start."""
