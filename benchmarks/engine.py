@@ -24,10 +24,10 @@ from thickets.types import Message, Prompt, Sampling
 
 
 def prompts_of_equal_length(engine: Any, count: int) -> tuple[list[list[int]], Sampling]:
-    """Random tokens, 64 a prompt, 32 new ones each."""
+    """Random tokens, 64 a prompt, 16 new ones each."""
     rng = random.Random(0)
     vocabulary = engine.model.config.vocab_size
-    return [[rng.randrange(1000, vocabulary) for _ in range(64)] for _ in range(count)], Sampling(32)
+    return [[rng.randrange(1000, vocabulary) for _ in range(64)] for _ in range(count)], Sampling(16)
 
 
 def reviews(count: int) -> list[str]:
@@ -36,7 +36,7 @@ def reviews(count: int) -> list[str]:
 
 
 def prompts_of_mixed_lengths(engine: Any, count: int) -> tuple[list[list[int]], Sampling]:
-    """One to eight reviews a prompt, asked in ways whose answers are short, medium and long; up to 48 new tokens."""
+    """One to eight reviews a prompt, asked in ways whose answers are short, medium and long; up to 32 new tokens."""
     rng = random.Random(0)
     texts = reviews(count * 12)
     ways = ("{} Positive or negative? One word.", "{} Why does the writer say so?", "{} Go on writing this.")
@@ -44,7 +44,7 @@ def prompts_of_mixed_lengths(engine: Any, count: int) -> tuple[list[list[int]], 
     for i in range(count):
         body = " ".join(rng.sample(texts, rng.choice([1, 1, 1, 2, 3, 5, 8])))
         prompts.append((Message("user", ways[i % 3].format(body)),))
-    return [engine._tokens(p) for p in prompts], Sampling(48)
+    return [engine._tokens(p) for p in prompts], Sampling(32)
 
 
 def prompts_of_the_demo(engine: Any, count: int) -> tuple[list[list[int]], Sampling]:
@@ -68,7 +68,7 @@ def plain(engine: Any, ids: list[list[int]], sampling: Sampling) -> Callable[[],
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=".demo/SmolLM2-135M-Instruct")
-    parser.add_argument("--count", type=int, default=24, help="prompts in each set")
+    parser.add_argument("--count", type=int, default=64, help="prompts in each set")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
