@@ -1,8 +1,8 @@
 """Token-by-token decoding of many prompts with one transformers model. Knows nothing of weights or tasks.
 
 `generate` of transformers pads a batch to its longest prompt and goes on until its last sequence ends. Here the
-prefix that all prompts share is computed once, and a finished sequence leaves its batch at once, so that short
-answers do not wait for long ones.
+prefix that all prompts share is computed once, and finished sequences leave their batch, so that short answers do not
+wait for long ones.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from thickets.types import Sampling
 if TYPE_CHECKING:
     import torch
 
+# Finished sequences leave the batch when they are one in this many: before, copying the cache costs more.
+_WORTH_LEAVING = 8
 # A shared prefix shorter than this costs more in copies than it saves.
 _WORTH_SHARING = 8
 
@@ -79,18 +81,19 @@ class Decoder:
             input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
         ).past_key_values
 
-    def _decode_batch(self, live: list[Continuation], shared: int, prefix: Any, sampling: Sampling) -> None:
-        """Decode one batch to the end; `live` shrinks as sequences finish."""
+    def _decode_batch(self, rows: list[Continuation], shared: int, prefix: Any, sampling: Sampling) -> None:
+        """Decode one batch to the end; `going` are the rows whose sequences have not ended."""
         import torch
         from transformers.cache_utils import DynamicCache
 
-        ids, mask = self._padded(live, shared)
+        ids, mask = self._padded(rows, shared)
         if prefix is None:
             cache = DynamicCache(config=self.model.config)
         else:
             cache = copy.deepcopy(prefix)
-            cache.batch_repeat_interleave(len(live))
-        pick = _Picker(live, sampling)
+            cache.batch_repeat_interleave(len(rows))
+        pick = _Picker(rows, sampling)
+        going = list(range(len(rows)))
         # Without padding no mask is needed, which lets attention take its faster path.
         dense = bool(mask.all())
         for step in range(sampling.max_new_tokens):
@@ -104,21 +107,23 @@ class Decoder:
                 logits_to_keep=1,
             )
             cache = out.past_key_values
-            tokens = pick(out.logits[:, -1, :], step)
-            kept = self._absorb(live, tokens, sampling)
+            tokens = pick(out.logits[going, -1, :], step)
+            kept = self._absorb([rows[i] for i in going], tokens, sampling)
             if not kept:
                 return
-            if len(kept) < len(live):
-                rows = torch.tensor(kept, device=self.device)
+            pick.keep(kept)
+            going = [going[i] for i in kept]
+            if (len(rows) - len(going)) * _WORTH_LEAVING >= len(rows):
+                index = torch.tensor(going, device=self.device)
                 # Not `batch_select_indices`: recurrent layers have states that only `reorder_cache` selects.
-                cache.reorder_cache(rows)
-                mask = mask[rows]
+                cache.reorder_cache(index)
+                mask = mask[index]
                 dense = dense or bool(mask.all())
-                live = [live[i] for i in kept]
-                pick.keep(kept)
-            last = [s.generated[-1] for s in live]
+                rows = [rows[i] for i in going]
+                going = list(range(len(rows)))
+            last = [row.generated[-1] for row in rows]
             ids = torch.tensor(last, device=self.device).unsqueeze(1)
-            mask = torch.cat([mask, mask.new_ones((len(live), 1))], dim=1)
+            mask = torch.cat([mask, mask.new_ones((len(rows), 1))], dim=1)
 
     def _padded(self, live: Sequence[Continuation], shared: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Left-padded ids `[batch, longest - shared]` and the mask over prefix and prompt `[batch, longest]`."""
