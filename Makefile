@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= runs/demo
 
-.PHONY: install demo test lint bench docs clean-demo
+.PHONY: install demo test gpu lint bench docs clean-demo
 
 install: .venv/installed
 
@@ -20,6 +20,14 @@ demo: install
 
 test: lint
 	$(BIN)/python -m pytest
+
+# On a machine with an NVIDIA card: what cannot be tested or measured without one.
+gpu: install
+	$(BIN)/python -m pytest tests/noise/test_cuda.py tests/unit/test_weights.py
+	mkdir -p build
+	$(BIN)/python benchmarks/noise.py --device cuda --json build/noise-gpu.json
+	$(BIN)/python scripts/fetch_demo.py
+	$(BIN)/python benchmarks/engine.py --json build/engine-gpu.json
 
 lint: install
 	$(BIN)/ruff check .

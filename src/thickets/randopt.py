@@ -18,7 +18,7 @@ from thickets.errors import RunError
 from thickets.noise import canonical_name
 from thickets.pool import LocalPool, Pool
 from thickets.report import render_report
-from thickets.search import Evaluator, Progress, make_strategy, rank, search
+from thickets.search import Evaluator, Progress, Strategy, make_strategy, rank, search
 from thickets.store import Identity, Run, write_atomically
 from thickets.tasks import Task, make_task
 from thickets.tasks.splits import Splits, make_splits
@@ -52,34 +52,40 @@ def execute(
         if run.meta("finished"):
             _check_data(run, splits)
             progress.say(f"{run.directory} is finished; nothing is repeated. Choose another --out to run again.")
-            if not (run.directory / "ensemble.json").exists():
-                write_atomically(run.directory / "ensemble.json", ensemble_file(run, task).to_json())
-            return finish(run)
-        for note in splits.notes:
-            progress.say(note)
-        progress.say(f"loading {config.model.name}")
-        pool = LocalPool(start_engine(config, model, tokenizer))
-        try:
-            _identify(run, pool, splits, task, progress)
-            decoding = sampling(config, task)
-            for examples in _by_name(splits).values():
-                # All splits now: a test question that does not fit must not be found after the search.
-                pool.check([e.prompt for e in examples], decoding)
-            evaluator = Evaluator(run, pool, task, _by_name(splits), decoding, config.keep_texts == "all")
-            search(evaluator, strategy, config.search.population, progress)
-            kept = _keep(run, config.ensemble.top_k)
-            # From here on the members are fixed: what decides and what is reported come after.
-            for split in ("validation", "test"):
-                _evaluate_members(evaluator, split, kept, progress)
-            progress.say("checking that the base weights are what they were, bit for bit")
-            pool.verify_base()
-        finally:
-            progress.end()
-            pool.close()
-        run.set_meta("base_verified", True)
-        write_atomically(run.directory / "ensemble.json", ensemble_file(run, task).to_json())
-        run.set_meta("finished", datetime.now(UTC).isoformat(timespec="seconds"))
+        else:
+            for note in splits.notes:
+                progress.say(note)
+            progress.say(f"loading {config.model.name}")
+            pool = LocalPool(start_engine(config, model, tokenizer))
+            try:
+                _evaluate(run, pool, task, splits, strategy, progress)
+            finally:
+                progress.end()
+                pool.close()
+        if not (run.meta("finished") and (run.directory / "ensemble.json").exists()):
+            write_atomically(run.directory / "ensemble.json", ensemble_file(run, task).to_json())
+        if not run.meta("finished"):
+            run.set_meta("finished", datetime.now(UTC).isoformat(timespec="seconds"))
         return finish(run)
+
+
+def _evaluate(run: Run, pool: Pool, task: Task, splits: Splits, strategy: Strategy, progress: Progress) -> None:
+    """All that needs engines: the search, then base and members on the held-out splits, then the check of the base."""
+    config, by_name = run.config, _by_name(splits)
+    _identify(run, pool, splits, task, progress)
+    decoding = sampling(config, task)
+    for examples in by_name.values():
+        # All splits now: a test question that does not fit must not be found after the search.
+        pool.check([e.prompt for e in examples], decoding)
+    evaluator = Evaluator(run, pool, task, by_name, decoding, config.keep_texts == "all")
+    search(evaluator, strategy, config.search.population, progress)
+    kept = _keep(run, config.ensemble.top_k)
+    # From here on the members are fixed: what decides and what is reported come after.
+    for split in ("validation", "test"):
+        _evaluate_members(evaluator, split, kept, progress)
+    progress.say("checking that the base weights are what they were, bit for bit")
+    pool.verify_base()
+    run.set_meta("base_verified", True)
 
 
 def finish(run: Run) -> Summary:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from thickets.config import SearchConfig
 from thickets.errors import ConfigError
+from thickets.noise import numbers
 from thickets.search import make_strategy, rank, strategy_names
 from thickets.types import Judgement, Outcome, Perturbation, Trial
 
@@ -81,3 +83,16 @@ def test_the_order_of_rewards_does_not_change_the_score() -> None:
 def test_a_failed_trial_has_no_score() -> None:
     with pytest.raises(ValueError, match="has no score: NaN logits"):
         _ = trial(1, failure="NaN logits").score
+
+
+@pytest.mark.parametrize("scheme", ["gaussian/1", "rademacher/1", "low_rank/1"])
+def test_the_candidates_of_one_run_are_independent(scheme: str) -> None:
+    drawn = proposals(population=40)
+    noise = np.stack([numbers(scheme, p.seed, "model.layers.0.mlp.up_proj.weight", (64, 64)).flatten() for p in drawn])
+    correlation = np.corrcoef(noise)[np.triu_indices(40, 1)]
+    # 780 pairs: the largest of as many independent ones is about 3.2 standard errors of 1/sqrt(n). Of a rank-8 step
+    # with m + n rows only, pairs vary more: its 64 x 64 products of 8 numbers are not 4,096 independent ones.
+    error = 1 / 64
+    assert abs(correlation.mean()) < 5 * error / 780**0.5
+    assert abs(correlation).max() < 5 * error
+    assert 0.8 * error < correlation.std() < 1.3 * error
