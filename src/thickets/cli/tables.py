@@ -85,7 +85,7 @@ def _sigmas(console: Console, summary: Summary) -> None:
 def _members(console: Console, summary: Summary) -> None:
     table = Table(title="members", title_justify="left")
     for column in ("rank", "candidate", "sigma", "seed", "score on selection", "right on test"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column == "seed")  # half a seed is of no use
     for m in summary.members:
         p = m.perturbation
         sigma = f"{p.sign * p.sigma:g}"
