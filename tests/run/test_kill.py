@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from thickets.analysis.summary import Summary, summarise
-from thickets.config import merge, parse
+from thickets.config import RunConfig, merge, parse
 from thickets.randopt import execute
 from thickets.store import Run
 from thickets.types import SplitName
@@ -35,16 +35,20 @@ def figures(directory: Path) -> dict[str, Any]:
     }
 
 
-def test_a_run_killed_ten_times_ends_like_one_never_killed(settings: dict[str, Any], tmp_path: Path) -> None:
-    # Large enough that the search lasts longer than the interpreter takes to start.
-    settings = merge(settings, {"search": {"population": 150}, "splits": {"selection": 24}, "progress": "plain"})
+def twice(settings: dict[str, Any], tmp_path: Path) -> tuple[RunConfig, RunConfig, list[str]]:
+    """The same run for two directories: done in one, and as a command to be killed in the other."""
     undisturbed = parse({**settings, "out": str(tmp_path / "undisturbed")})
     execute(undisturbed)
-
     killed = parse({**settings, "out": str(tmp_path / "killed")})
     file = tmp_path / "killed.toml"
     file.write_text(killed.to_toml())
-    command = [sys.executable, "-m", "thickets", "run", str(file)]
+    return undisturbed, killed, [sys.executable, "-m", "thickets", "run", str(file)]
+
+
+def test_a_run_killed_ten_times_ends_like_one_never_killed(settings: dict[str, Any], tmp_path: Path) -> None:
+    # Large enough that the search lasts longer than the interpreter takes to start.
+    settings = merge(settings, {"search": {"population": 150}, "splits": {"selection": 24}, "progress": "plain"})
+    undisturbed, killed, command = twice(settings, tmp_path)
     moments = random.Random(0)
     kills, recorded = 0, [0]
     while kills < KILLS:
@@ -93,12 +97,7 @@ def _count(directory: Path, split: SplitName = "selection") -> int:
 
 def test_kills_in_the_held_out_phases_and_between_the_last_files(settings: dict[str, Any], tmp_path: Path) -> None:
     settings = merge(settings, {"search": {"population": 6}, "ensemble": {"top_k": 5}, "progress": "plain"})
-    undisturbed = parse({**settings, "out": str(tmp_path / "undisturbed")})
-    execute(undisturbed)
-    killed = parse({**settings, "out": str(tmp_path / "killed")})
-    file = tmp_path / "killed.toml"
-    file.write_text(killed.to_toml())
-    command = [sys.executable, "-m", "thickets", "run", str(file)]
+    undisturbed, killed, command = twice(settings, tmp_path)
     moments = [
         lambda: _count(killed.directory, "validation") >= 2,
         lambda: _count(killed.directory, "test") >= 1,
