@@ -1,4 +1,4 @@
-"""Majority vote (Gan & Isola 2026, section 4): the key that most members gave."""
+"""Majority vote (Gan & Isola 2026): the key that most members gave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random guessing, the paper's own search (Gan & Isola 2026, section 4): every candidate is drawn independently."""
+"""Random guessing, the search of RandOpt (Gan & Isola 2026): every candidate is drawn independently."""
 
 from __future__ import annotations
 
