@@ -99,7 +99,9 @@ def print_survey(found: Survey, every: bool) -> None:
 
     `every` gives each tensor a row of its own.
     """
+    # Never narrower than its columns: folded into 80 characters, names and numbers came apart.
     console = Console()
+    console.width = max(console.width, 150)
     moving = Table(title=f"would move under {found.noise}, scale {found.scale}", title_justify="left")
     for column in ("tensor", "kind", "shape", "type", "weights", "std", "factor", f"step at {found.sigma:g}"):
         moving.add_column(column, overflow="fold")
