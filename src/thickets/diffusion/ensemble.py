@@ -7,39 +7,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from thickets.config import WeightsConfig
 from thickets.diffusion.averaging import averaged
 from thickets.diffusion.denoiser import Denoiser
+from thickets.ensemble.file import Kept, Part, read_file
 from thickets.errors import EnsembleError
 from thickets.store import write_atomically
-from thickets.types import Perturbation
 
 FORMAT = "thickets-images/1"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class PipelineMember(Kept):
+    """A kept perturbation of a denoiser; `score` is its mean reward on the selection images."""
 
 
-class PipelineMember(_Part):
-    """A kept perturbation; `score` is its mean reward on the selection images."""
-
-    rank: int = Field(ge=1)
-    candidate: int = Field(ge=0)
-    seed: int = Field(ge=0)
-    sigma: float = Field(gt=0)
-    sign: Literal[1, -1]
-    score: float
-
-    @property
-    def perturbation(self) -> Perturbation:
-        """The point in weight space."""
-        return Perturbation(self.seed, self.sigma, self.sign)
-
-
-class _File(_Part):
+class _File(Part):
     """Everything besides the pipeline. `fingerprint` is of the denoiser's weights in the type they were loaded in."""
 
     format: Literal["thickets-images/1"] = "thickets-images/1"
@@ -155,13 +139,4 @@ class PipelineEnsemble:
 
 def _read(path: Path) -> _File:
     path = path / "ensemble.json" if path.is_dir() else path
-    try:
-        return _File.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise EnsembleError(f"there is no {path}; give a finished search or its ensemble.json") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise EnsembleError(f"cannot read {path}: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise EnsembleError(f"{path} is not a {FORMAT} file: {where}: {first['msg']}") from None
+    return read_file(path, _File, FORMAT, "give a finished search or its ensemble.json")

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from thickets.config import differences
 from thickets.errors import RunError
+from thickets.store.database import connect, explained, is_fresh, lock, writing
 
 FORMAT = 1
 FILE = "search.db"
@@ -51,14 +52,14 @@ class Records:
         self.directory = directory
         self._lock: FileLock | None = None
         if directory is not None:
-            with _explained(directory):
+            with explained(directory, FILE):
                 directory.mkdir(parents=True, exist_ok=True)
                 held = sorted(p.name for p in directory.iterdir() if not p.name.startswith("."))
             if held and not {FILE, "search.lock"} & set(held):
-                raise RunError(f"{directory} is not a directory of a search (it holds {held[0]}); choose another out")
-            self._lock = _locked(directory)
+                raise RunError(f"{directory} is not a directory of a search (it holds {held[0]}); choose another --out")
+            self._lock = lock(directory / "search.lock")
         try:
-            self._db = _connected(directory)
+            self._db = _opened(directory)
         except BaseException:
             self._unlock()
             raise
@@ -71,7 +72,7 @@ class Records:
         with self._writing():
             known = self._meta("settings")
             if known is not None and self._meta("format") != FORMAT:
-                raise RunError(f"{self.directory} was made by another version of thickets; choose another out")
+                raise RunError(f"{self.directory} was made by another version of thickets; choose another --out")
             if known is not None and self._count():
                 _compare(known, dict(settings), self.directory)
             self._put("format", FORMAT)
@@ -125,23 +126,20 @@ class Records:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        with _explained(self.directory):
+        with explained(self.directory, FILE):
             yield
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         # The connection commits at the end, and rolls back what an error broke off.
-        with _explained(self.directory), self._db:
+        with writing(self._db, self.directory, FILE), self._db:
             yield
 
 
-def _connected(directory: Path | None) -> sqlite3.Connection:
-    with _explained(directory):
-        database = sqlite3.connect(":memory:" if directory is None else directory / FILE, timeout=30)
-        database.execute("PRAGMA journal_mode = WAL")
-        # With WAL, NORMAL survives any kill of the process; only a power cut can lose the last candidates.
-        database.execute("PRAGMA synchronous = NORMAL")
-        if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+def _opened(directory: Path | None) -> sqlite3.Connection:
+    with explained(directory, FILE):
+        database = sqlite3.connect(":memory:") if directory is None else connect(directory / FILE)
+        if is_fresh(database):
             # One transaction: a kill in the middle leaves an empty database, which is a fresh one again.
             database.execute("BEGIN IMMEDIATE")
             for statement in _SCHEMA:
@@ -150,38 +148,11 @@ def _connected(directory: Path | None) -> sqlite3.Connection:
         return database
 
 
-def _locked(directory: Path) -> FileLock:
-    lock = FileLock(directory / "search.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise RunError(
-            f"{directory} is in use by another process; wait for it or stop it, or choose another out"
-        ) from None
-    except OSError as error:
-        raise RunError(f"cannot lock {directory}: {error.strerror or error}; choose another out") from error
-    return lock
-
-
 def _compare(before: dict[str, Any], now: dict[str, Any], directory: Path | None) -> None:
     changed = [line for line in differences(before, now) if not line.startswith("_")]
     changed += [name.removeprefix("_") for name in now if name.startswith("_") and before.get(name) != now[name]]
     if changed:
         raise RunError(
             f"{directory} was started with other settings ({'; '.join(changed)}); go on with the old ones, or choose "
-            "another out"
+            "another --out"
         )
-
-
-@contextmanager
-def _explained(directory: Path | None) -> Iterator[None]:
-    """Turn what the disk and SQLite complain of into one sentence."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise RunError(
-            f"cannot use {directory}: {error}; mend that and repeat the command (every recorded candidate is kept), or "
-            "choose another out"
-        ) from error
-    except OSError as error:
-        raise RunError(f"cannot use {directory}: {error.strerror or error}; choose another out") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,13 +12,16 @@ from thickets.errors import EnsembleError
 from thickets.types import Perturbation
 
 FORMAT = "thickets-ensemble/1"
+File = TypeVar("File", bound=BaseModel)
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """What a file is made of: nothing in it is unknown, nothing changes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Base(_Part):
+class Base(Part):
     """The pretrained model; `fingerprint` is of its weights in `dtype`."""
 
     model: ModelConfig
@@ -26,8 +29,8 @@ class Base(_Part):
     dtype: str
 
 
-class Member(_Part):
-    """A kept perturbation. `score` is its mean reward, `accuracy` its share correct, on the selection split."""
+class Kept(Part):
+    """A kept perturbation; `score` is its mean reward on what was selected on."""
 
     rank: int = Field(ge=1)
     candidate: int = Field(ge=0)
@@ -35,7 +38,6 @@ class Member(_Part):
     sigma: float = Field(gt=0)
     sign: Literal[1, -1]
     score: float
-    accuracy: float
 
     @property
     def perturbation(self) -> Perturbation:
@@ -43,7 +45,13 @@ class Member(_Part):
         return Perturbation(self.seed, self.sigma, self.sign)
 
 
-class EnsembleFile(_Part):
+class Member(Kept):
+    """A member that answers. `accuracy` is its share correct on the selection split."""
+
+    accuracy: float
+
+
+class EnsembleFile(Part):
     """Everything that answering needs besides the base model."""
 
     format: Literal["thickets-ensemble/1"] = "thickets-ensemble/1"
@@ -72,15 +80,21 @@ def read_ensemble(path: Path | str) -> EnsembleFile:
                 f"the run in {path} has not finished; repeat its `thickets run` command to go on with it"
             )
         path = path / "ensemble.json"
+    return read_file(path, EnsembleFile, FORMAT, "give a finished run or an ensemble.json")
+
+
+def read_file(path: Path, kind: type[File], form: str, remedy: str) -> File:
+    """Read a JSON file of one kind, whose format is called `form`. Raises `EnsembleError`, one sentence.
+
+    `remedy` is what to do where there is no such file.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise EnsembleError(f"there is no {path}; give a finished run or an ensemble.json") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise EnsembleError(f"cannot read {path}: {error}") from error
-    try:
-        return EnsembleFile.model_validate_json(text)
+        raise EnsembleError(f"there is no {path}; {remedy}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise EnsembleError(f"{path} is not a {FORMAT} file: {where}: {first['msg']}") from None
+        raise EnsembleError(f"{path} is not a {form} file: {where}: {first['msg']}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise EnsembleError(f"cannot read {path}: {error}") from error

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from thickets.errors import RunError
+from thickets.store.database import explained, writing
 from thickets.store.points import Points, step_columns
 from thickets.store.schema import BASE, TRIALS
 from thickets.store.table import Table, make_table
@@ -154,36 +153,6 @@ class Ledger:
     def _model(self, head: tuple[Any, ...]) -> tuple[int | None, Point | None]:
         """The candidate's number and where its weights were, from a row of trials."""
         return None if head[1] == BASE else head[1], self._points.find(*head[:5])
-
-
-@contextmanager
-def explained(directory: Path) -> Iterator[None]:
-    """Turn what the disk and SQLite complain of into one sentence."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        message = str(error)
-        if "full" in message or "disk I/O" in message:
-            message += "; free some space and repeat the command, every finished trial is kept"
-        elif "not a database" in message or "malformed" in message:
-            message = f"run.db is damaged ({message}); choose another --out"
-        raise RunError(f"cannot use {directory}: {message}") from error
-    except OSError as error:
-        raise RunError(
-            f"cannot use {directory}: {error.strerror or error}; choose another --out or mend that"
-        ) from error
-
-
-@contextmanager
-def writing(database: sqlite3.Connection, directory: Path) -> Iterator[None]:
-    """Take back what was begun when anything goes wrong in between."""
-    try:
-        with explained(directory):
-            yield
-    except BaseException:
-        with suppress(sqlite3.Error):
-            database.rollback()
-        raise
 
 
 def now() -> str:

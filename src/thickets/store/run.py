@@ -15,12 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from thickets.config import RunConfig, differences, parse
 from thickets.errors import ConfigError, RunError
+from thickets.store.database import connect, explained, is_fresh, lock, writing
 from thickets.store.files import write_atomically
-from thickets.store.ledger import Ledger, explained, now, writing
+from thickets.store.ledger import Ledger, now
 from thickets.store.schema import FORMAT, SCHEMA
 from thickets.store.table import Table
 from thickets.types import (
@@ -62,12 +63,12 @@ class Run:
             present = sorted(p.name for p in directory.iterdir() if not p.name.startswith("."))
         if present and not {"run.db", "run.toml", "run.lock"} & set(present):
             raise RunError(f"{directory} is not a run directory (it holds {present[0]}); choose another with --out")
-        lock = _lock(directory)
+        held = lock(directory / "run.lock", lambda: _owner(directory))
         try:
-            run = cls(directory, _connect(directory / "run.db"), lock)
+            run = cls(directory, connect(directory / "run.db"), held)
             run._begin(config)
         except BaseException:
-            lock.release()
+            held.release()
             raise
         return run
 
@@ -80,7 +81,7 @@ class Run:
                 f"{directory} is not a run: it has no run.db; give the directory that `thickets run` printed"
             )
         with explained(directory), path.open("rb"):  # of a file that may not be read SQLite says too little
-            run = cls(directory, _connect(path, readonly=True), None)
+            run = cls(directory, connect(path, readonly=True), None)
         try:
             run._check_format()
         except BaseException:
@@ -90,8 +91,7 @@ class Run:
 
     def _begin(self, config: RunConfig) -> None:
         with writing(self._db, self.directory):
-            fresh = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-            if fresh:
+            if is_fresh(self._db):
                 # One transaction: a kill in the middle leaves an empty database, which is a fresh one again.
                 self._db.execute("BEGIN IMMEDIATE")
                 for statement in SCHEMA.split(";\n"):
@@ -248,40 +248,10 @@ class Run:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
 
 
-def _connect(path: Path, readonly: bool = False) -> sqlite3.Connection:
-    with explained(path.parent):
-        mode = "rwc"
-        if readonly:
-            # In a folder that may not be written (a shared run), WAL cannot make its index; without a journal
-            # beside it the file is complete, and can be read as one that nobody changes.
-            complete = not path.with_name("run.db-wal").exists() and not os.access(path.parent, os.W_OK)
-            mode = "ro&immutable=1" if complete else "ro"
-        database = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30)
-        if not readonly:
-            database.execute("PRAGMA journal_mode = WAL")
-            # With WAL, NORMAL survives any kill of the process; only a power cut can lose the last trials.
-            database.execute("PRAGMA synchronous = NORMAL")
-        return database
-
-
-def _lock(directory: Path) -> FileLock:
-    lock = FileLock(directory / "run.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise RunError(
-            f"{directory} is in use by another process{_owner(directory)}; "
-            "wait for it or stop it, or choose another --out"
-        ) from None
-    except OSError as error:
-        raise RunError(f"cannot lock {directory}: {error.strerror or error}; choose another --out") from error
-    return lock
-
-
 def _owner(directory: Path) -> str:
     with suppress(RunError, sqlite3.Error), Run.read(directory) as run:
         owner = run.meta("owner")
-        return f" (process {owner['pid']} on {owner['host']})" if owner else ""
+        return f"process {owner['pid']} on {owner['host']}" if owner else ""
     return ""
 
 

@@ -36,7 +36,7 @@ from thickets.engines.prompts import Renderer, first_line, load_tokenizer
 from thickets.errors import CandidateFailed, EngineError, ModelError, RunError
 from thickets.searching.progress import Progress
 from thickets.searching.scoring import Scorer
-from thickets.store.ledger import explained
+from thickets.store.database import explained
 from thickets.types import Prompt, Sampling
 from thickets.weights import canonical_tensors, fingerprint
 

@@ -17,7 +17,7 @@ from thickets.config import PpoConfig, RunConfig
 from thickets.engines.prompts import Renderer
 from thickets.errors import EngineError
 from thickets.store import write_atomically
-from thickets.store.ledger import explained
+from thickets.store.database import explained
 from thickets.tasks import Task
 from thickets.types import Example, Prompt, Sampling, SplitName
 
