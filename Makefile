@@ -33,7 +33,7 @@ test-verl: install
 
 # On a machine with an NVIDIA card: what cannot be tested or measured without one.
 gpu: install
-	$(BIN)/python -m pytest tests/noise/test_cuda.py tests/unit/test_weights.py
+	$(BIN)/python -m pytest tests/noise/test_cuda.py tests/noise/test_triton.py tests/unit/test_weights.py
 	mkdir -p build
 	$(BIN)/python benchmarks/noise.py --device cuda --json build/noise-gpu.json
 	$(BIN)/python scripts/fetch_demo.py
@@ -46,6 +46,7 @@ lint: install
 	$(BIN)/lint-imports
 
 bench: install
+	@$(BIN)/python scripts/fetch_demo.py
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/noise.py
 	$(BIN)/python benchmarks/noise_limits.py

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.published import PUBLISHED
 from thickets.config import merge, parse, read_toml
 from thickets.randopt import execute
 
@@ -47,7 +48,7 @@ def test_there_are_examples() -> None:
     assert {p.stem for p in EXAMPLES} >= {"sentiment", "countdown", "gsm8k", "words", "math500"}
 
 
-GSM8K = ROOT.parent / "shared" / "data" / "gsm8k"
+GSM8K = PUBLISHED / "gsm8k"
 
 
 @pytest.mark.skipif(not GSM8K.is_dir(), reason="the published GSM8K files are not on this machine")

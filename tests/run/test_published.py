@@ -11,7 +11,7 @@ import pytest
 
 from tests.vision import picture, save_vision_model
 from thickets.store import Run
-from thickets.tasks import task_names
+from thickets.tasks import make_task, task_names
 
 _ROWS = 24
 
@@ -80,6 +80,11 @@ def _run(thickets: Callable[..., Any], model: Path, folder: Path, *flags: object
             found = run.trials(split)
             assert [trial.failure for trial in found] == [None] * trials
             assert {len(trial.outcomes) for trial in found} == {examples}
+        # The questions are those of the file: what it says is right is judged to be.
+        task, asked = make_task(run.config.task), run.examples("test")
+        right = [(e, answer) for e in asked if (answer := task.right_answer(e)) is not None]
+        assert all(task.judge(e, answer).correct for e, answer in right)
+        assert len(right) == len(asked)
     assert (folder / "run" / "report.html").is_file()
 
 

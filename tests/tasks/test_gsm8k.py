@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.published import PUBLISHED
 
 from thickets.config import TaskConfig
 from thickets.errors import DataError
 from thickets.tasks import make_task
 from thickets.types import prompt_text
 
-_REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "gsm8k"
+_REAL = PUBLISHED / "gsm8k"
 
 
 def _write(path: Path, *rows: dict[str, object]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.published import PUBLISHED
 
 from thickets.config import SplitsConfig, TaskConfig
 from thickets.errors import DataError
@@ -22,7 +23,7 @@ from thickets.tasks.mathematics import cleaned, divide, found_answer
 from thickets.tasks.splits import make_splits
 from thickets.types import prompt_text
 
-_REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "olympiadbench" / "test.jsonl"
+_REAL = PUBLISHED / "olympiadbench" / "test.jsonl"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.published import PUBLISHED
 
 from thickets.config import SplitsConfig, TaskConfig
 from thickets.errors import ConfigError, DataError, SandboxError
@@ -17,7 +18,7 @@ from thickets.tasks.mbpp import MBPP
 from thickets.tasks.splits import divided
 from thickets.types import Example, prompt_text
 
-_REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "mbpp" / "mbpp.jsonl"
+_REAL = PUBLISHED / "mbpp" / "mbpp.jsonl"
 _ROW: dict[str, Any] = {
     "text": " Double a number. ",
     "code": "def twice(x, by=2):\r\n  return by * x",

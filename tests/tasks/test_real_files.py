@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.conftest import build_tokenizer
+from tests.published import PUBLISHED
 
 from thickets.config import RunConfig, TaskConfig
 from thickets.engines.prompts import Renderer
 from thickets.tasks import Pools, make_task
 
-_DATA = (Path(__file__).parents[2] / ".." / "shared" / "data").resolve()
+_DATA = PUBLISHED
 _OWN = {"name": "custom", "prompt": "{input}", "reference": "target"}
 _BBH = ("boolean_expressions", "multistep_arithmetic_two", "navigate", "object_counting", "sports_understanding")
 

@@ -77,7 +77,9 @@ def test_puzzles_are_the_same_in_another_process(name: str) -> None:
 @pytest.mark.parametrize("name", ["arc_agi", "rearc"])
 def test_tuples_survive(name: str) -> None:
     task = _task(name, size=2)
-    for example in task.pools().train:
+    train = task.pools().train
+    assert len(train) == 2
+    for example in train:
         json.dumps(dict(example.columns))
         assert task.judge(example, _right(example)).correct
 

@@ -280,7 +280,6 @@ def test_rewards_read_the_column_that_is_named(tmp_path: Path) -> None:
 
 
 def test_values_in_any_spelling() -> None:
-    pytest.importorskip("thickets.tasks.math_judge")
     reward = _reward("math")
     texts = (r"\boxed{0.5}", "#### 1/2", r"so \boxed{\dfrac{1}{2}}", r"\boxed{\frac13}", "0.5", "")
     found = [reward.judge(_example("math"), text) for text in texts]
@@ -290,7 +289,6 @@ def test_values_in_any_spelling() -> None:
 
 
 def test_programs_are_run_and_what_they_do_votes(tmp_path: Path) -> None:
-    pytest.importorskip("thickets.tasks.programs")
     tests = ["assert f(2) == 4", "assert f(3) == 9"]
     (tmp_path / "data.jsonl").write_text(json.dumps({"question": "Square?", "tests": tests}))
     task = make_task(TaskConfig(data=str(tmp_path / "data.jsonl"), reward="code_tests"))  # type: ignore[arg-type]

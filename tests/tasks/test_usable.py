@@ -10,7 +10,7 @@ import pytest
 
 from thickets.config import TaskConfig
 from thickets.errors import DataError
-from thickets.tasks import make_task
+from thickets.tasks import make_task, task_names
 
 _STORY = {f"sentence{n}": f"Sentence {n}." for n in range(1, 6)}
 # Of each task a row that can be used, what spoils it, and the reason that is then given.
@@ -30,6 +30,11 @@ def _task(folder: Path, name: str, *rows: dict[str, Any]) -> Any:
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return make_task(TaskConfig(name=name, data=str(path)))
+
+
+def test_no_task_is_forgotten() -> None:
+    # gqa has two files and a test of its own; the other two have no published file.
+    assert {*_TASKS, "gqa", "custom", "reasoning_gym"} == set(task_names())
 
 
 @pytest.mark.parametrize("name", _TASKS)

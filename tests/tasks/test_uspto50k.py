@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.published import PUBLISHED
 
 from thickets.config import SplitsConfig, TaskConfig
 from thickets.errors import DataError
@@ -17,7 +18,7 @@ from thickets.tasks.splits import divided, make_splits
 from thickets.tasks.uspto50k import CLASSES, found_class, without_maps
 from thickets.types import prompt_text
 
-_REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "uspto50k"
+_REAL = PUBLISHED / "uspto50k"
 
 
 @pytest.mark.parametrize(
