@@ -214,3 +214,24 @@ def test_a_stack_is_the_same_by_one_thread_and_by_several() -> None:
     alone = torch.empty_like(base)
     place(alone, base, scheme="gaussian/1", seed=5, name="w", step=0.1)
     assert torch.equal(stacks[0][5], alone)
+
+
+@pytest.mark.parametrize("scheme", ["gaussian/1", "rademacher/1", "low_rank/1:3", "per_tensor_seed/1"])
+@pytest.mark.parametrize("kernel", ["reference", "numba"])
+@pytest.mark.parametrize("shape", [(7,), (9, 31), (180, 200)])
+def test_a_stack_is_what_place_writes_also_rounded_once_more(scheme: str, kernel: str, shape: tuple[int, ...]) -> None:
+    base = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    base.view(-1)[:3] = torch.tensor([float("nan"), -0.0, 70000.0])
+    seeds, steps = [3, 2**63 + 1, 5, 6], [0.1, -0.2, 0.0, 3.0]
+    common: dict[str, Any] = {"scheme": scheme, "name": "w", "kernel": kernel}
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        stack = torch.empty(4, *shape, dtype=dtype)
+        place_stack(stack, base, seeds=seeds, steps=steps, **common)
+        for made, seed, step in zip(stack, seeds, steps, strict=True):
+            alone = torch.empty_like(base)
+            place(alone, base, seed=seed, step=step, **common)
+            assert torch.equal(made.nan_to_num(nan=7.0), alone.to(dtype).nan_to_num(nan=7.0))
+            assert made.isnan().sum() == 1
+    small = base.to(torch.bfloat16)
+    with pytest.raises(WeightsError, match=r"its base has dtype torch\.bfloat16"):
+        place_stack(torch.empty(1, *shape), small, seeds=[1], steps=[0.1], **common)

@@ -27,7 +27,10 @@ def _reactions() -> str:
 
 # Of each task the name of its file, and what is in it.
 _FILES: dict[str, tuple[str, str]] = {
-    "countdown": ("c.jsonl", _rows(lambda n: {"id": n, "context": "", "numbers": [n, 5], "target": n + 5})),
+    "countdown": (
+        "c.jsonl",
+        _rows(lambda n: {"id": n, "context": "", "numbers": [n, 5], "target": n + 5, "solution": f"{n}+5"}),
+    ),
     "gsm8k": ("train.jsonl", _rows(lambda n: {"question": f"{n} + 1?", "answer": f"It is.\n#### {n + 1}"})),
     "math500": ("test.jsonl", _rows(lambda n: {"problem": f"Half of {n}?", "answer": rf"\frac{{{n}}}{{2}}"})),
     "mbpp": (

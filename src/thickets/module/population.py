@@ -45,7 +45,7 @@ class Population:
     ) -> dict[str, torch.Tensor]:
         """The parameters that move, by name, `[candidates, *shape]`; `None` is the base.
 
-        `dtype` rounds float32 ones once more, one tensor after the other, so that memory holds one of them twice.
+        `dtype` rounds float32 ones once more.
         """
         import torch
 
@@ -54,9 +54,10 @@ class Population:
         for name, base in self.base.items():
             factor = self.factors[name]
             steps = [0.0 if p is None else p.sign * p.sigma * factor for p in perturbations]
-            stack = torch.empty(len(seeds), *base.shape, dtype=base.dtype, device=base.device)
+            kind = dtype if dtype is not None and base.dtype == torch.float32 else base.dtype
+            stack = torch.empty(len(seeds), *base.shape, dtype=kind, device=base.device)
             place_stack(stack, base, scheme=self.scheme, seeds=seeds, name=name, steps=steps)
-            stacks[name] = stack.to(dtype) if dtype is not None and base.dtype == torch.float32 else stack
+            stacks[name] = stack
         return stacks
 
     def verify(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from thickets.noise.region import Rectangle
 
 _LOOPS = {"gaussian": cpu_loops.gaussian, "rademacher": cpu_loops.rademacher}
+_STACKS = {"gaussian": cpu_loops.gaussian_stack, "rademacher": cpu_loops.rademacher_stack}
 
 # Numba knows no half-precision types; which of the two it is, it learns from the integer's sign.
 _STORED = {
@@ -48,6 +50,26 @@ class NumbaKernel(Kernel):
         self, stream: Stream, out: torch.Tensor, base: torch.Tensor, step: float, at: Address, part: Rectangle
     ) -> None:
         _stream(stream, out, base, step, at, part)
+
+    def place_stack(
+        self,
+        stream: Stream,
+        out: torch.Tensor,
+        base: torch.Tensor,
+        steps: Sequence[float],
+        at: Sequence[Address],
+        part: Rectangle,
+    ) -> None:
+        run_of = lines(part, out[0], base)
+        if run_of.runs * run_of.length >= _GRAINS[stream]:
+            # Each is worth its own threads.
+            super().place_stack(stream, out, base, steps, at, part)
+            return
+        # The fixed cost of a call is more than that of a small tensor: one call for all.
+        memory, between = _memory(out[0], base), out.stride(0) * out.element_size()
+        words, addresses = np.empty(_WORDS, dtype=np.uint32), np.array(at, dtype=np.uint32)
+        line = (run_of.start, run_of.pitch, run_of.length, run_of.runs * run_of.length)
+        _STACKS[stream](memory, between, np.array(steps, dtype=np.float32), line, addresses, words)
 
     def fill_product(self, out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
         _product(out, None, 1.0, a, b)
@@ -92,7 +114,7 @@ def _memory(out: torch.Tensor, base: torch.Tensor | None) -> tuple[Any, int, int
     like = _STORED[out.dtype]
     if base is None:
         return like, out.data_ptr(), out.stride(0), None, 0, 0
-    return like, out.data_ptr(), out.stride(0), like, base.data_ptr(), base.stride(0)
+    return like, out.data_ptr(), out.stride(0), _STORED[base.dtype], base.data_ptr(), base.stride(0)
 
 
 KERNEL = NumbaKernel()

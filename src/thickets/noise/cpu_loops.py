@@ -88,7 +88,15 @@ def _put(out: Any, i: Any, base: Any, j: Any, move: Any) -> Any:
 def _put_by_type(out: Any, i: Any, base: Any, j: Any, move: Any) -> Any:
     """No base: the move itself. uint16 holds bfloat16 bits and int16 float16 bits, as Numba has neither."""
     kind = getattr(getattr(base, "dtype", None), "name", "none")
-    return {"none": _put_number, "uint16": _put_bfloat16, "int16": _put_float16, "float32": _put_float32}[kind]
+    return {
+        ("float32", "none"): _put_number,
+        ("float32", "float32"): _put_float32,
+        ("uint16", "uint16"): _put_bfloat16,
+        ("int16", "int16"): _put_float16,
+        # A base of higher precision than what is wanted.
+        ("uint16", "float32"): _put_as_bfloat16,
+        ("int16", "float32"): _put_as_float16,
+    }[out.dtype.name, kind]
 
 
 def _put_number(out: Any, i: Any, base: Any, j: Any, move: Any) -> Any:
@@ -100,15 +108,19 @@ def _put_float32(out: Any, i: Any, base: Any, j: Any, move: Any) -> Any:
 
 
 def _put_bfloat16(out: Any, i: Any, base: Any, j: Any, move: Any) -> Any:
-    x = _float(u32(base[j]) << u32(16)) + move
-    bits = _bits(x)
-    rounded = u32(u32(bits + u32(0x7FFF)) + u32(u32(bits >> u32(16)) & u32(1)))
-    # Rounding could carry a NaN's bits over into infinity or zero.
-    out[i] = np.uint16(u32(rounded if x == x else u32(bits | u32(0x400000))) >> u32(16))
+    out[i] = _to_bfloat16(_float(u32(base[j]) << u32(16)) + move)
 
 
 def _put_float16(out: Any, i: Any, base: Any, j: Any, move: Any) -> Any:
     out[i] = _to_half(_from_half(base[j]) + move)
+
+
+def _put_as_bfloat16(out: Any, i: Any, base: Any, j: Any, move: Any) -> Any:
+    out[i] = _to_bfloat16(base[j] + move)
+
+
+def _put_as_float16(out: Any, i: Any, base: Any, j: Any, move: Any) -> Any:
+    out[i] = _to_half(base[j] + move)
 
 
 def _open(address: int, size: int, like: Any) -> Any:
@@ -127,6 +139,14 @@ def _open_nothing(address: int, size: int, like: Any) -> Any:
 
 def _open_array(address: int, size: int, like: Any) -> Any:
     return array_at(address, size, like)
+
+
+@inlined
+def _to_bfloat16(x: Any) -> Any:
+    bits = _bits(x)
+    rounded = u32(u32(bits + u32(0x7FFF)) + u32(u32(bits >> u32(16)) & u32(1)))
+    # Rounding could carry a NaN's bits over into infinity or zero.
+    return np.uint16(u32(rounded if x == x else u32(bits | u32(0x400000))) >> u32(16))
 
 
 @inlined
@@ -314,6 +334,32 @@ def rademacher(
         index = u64(u64(u64(start) + u64(line * u64(pitch))) + column)
         _rademacher_run(out, to, base, of, f32(step), index, count, at, words)
         position = u64(position + count)
+
+
+@compiled
+def gaussian_stack(memory: Any, between: int, steps: Any, run: Any, at: Any, words: Any) -> None:
+    """`gaussian` once for each of `steps` (float32) and row of `at`, into memory `between` bytes apart.
+
+    `memory` is its first six arguments and `run` is start, pitch, length and number of elements.
+    """
+    like, address, stride, base_like, base, base_stride = memory
+    start, pitch, length, total = run
+    for n in range(steps.size):
+        to, step = address + n * between, steps[n]
+        gaussian(like, to, stride, base_like, base, base_stride, step, start, pitch, length, 0, total, at[n], words)
+
+
+@compiled
+def rademacher_stack(memory: Any, between: int, steps: Any, run: Any, at: Any, words: Any) -> None:
+    """`rademacher` once for each of `steps` (float32) and row of `at`, into memory `between` bytes apart.
+
+    `memory` is its first six arguments and `run` is start, pitch, length and number of elements.
+    """
+    like, address, stride, base_like, base, base_stride = memory
+    start, pitch, length, total = run
+    for n in range(steps.size):
+        to, step = address + n * between, steps[n]
+        rademacher(like, to, stride, base_like, base, base_stride, step, start, pitch, length, 0, total, at[n], words)
 
 
 @compiled

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
@@ -57,6 +58,19 @@ class Kernel(ABC):
         self, stream: Stream, out: torch.Tensor, base: torch.Tensor, step: float, at: Address, part: Rectangle
     ) -> None:
         """Write `base + step * numbers` into `out`, of the same dtype. `out` may be `base`."""
+
+    def place_stack(
+        self,
+        stream: Stream,
+        out: torch.Tensor,
+        base: torch.Tensor,
+        steps: Sequence[float],
+        at: Sequence[Address],
+        part: Rectangle,
+    ) -> None:
+        """`place` into each matrix of `out` `[n, rows, columns]`, in one piece, by its own step and address."""
+        for target, step, where in zip(out, steps, at, strict=True):
+            self.place(stream, target, base, step, where, part)
 
     @abstractmethod
     def fill_product(self, out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:

@@ -81,8 +81,11 @@ def place_stack(
     """`place` for many seeds at once: `out[c]` becomes the whole tensor `name` under `seeds[c]` and `steps[c]`.
 
     `out` is `[len(seeds), *base.shape]` in one piece. Bit for bit what `place` writes; what does not hang on the seed
-    is checked once. Raises `WeightsError` as `place` does, before it writes.
+    is checked once. Around a float32 base `out` may be bfloat16 or float16: what `place` writes, rounded once more.
+    Raises `WeightsError` as `place` does, before it writes.
     """
+    import torch
+
     full = tuple(base.shape)
     chosen, part = find_scheme(scheme), resolve(name, full, None)
     if not len(out) == len(seeds) == len(steps):
@@ -94,7 +97,7 @@ def place_stack(
         return
     if not out.is_contiguous():
         raise _refusal(out, name, "a stack must lie in memory in one piece")
-    _check_pair(out[0], base, name)
+    _check_pair(out[0], base, name, lower=True)
     source = _matrix(base, part, name)
     _matrix(out[0], part, name)
     _check_apart(out.detach().view(len(out), -1), source, name)
@@ -105,15 +108,22 @@ def place_stack(
         source = source.to(out.device)
     stack = out.detach().view(len(out), part.rows, part.columns)
 
-    def some(first: int, last: int) -> None:
-        for target, seed, step in zip(stack[first:last], seeds[first:last], rounded[first:last], strict=True):
-            if step == 0 or not chosen.moves(len(full)):
-                target.copy_(source)
-            else:
-                chosen.place(target, source, step, Source(seed, name, full, part, out.device, out.dtype, engine))
+    asked = [Source(seed, name, full, part, out.device, base.dtype, engine) for seed in seeds]
+    still = [i for i, step in enumerate(rounded) if step == 0 or not chosen.moves(len(full))]
+    if len(still) < len(out):
+        # Only CPU kernels round to another type than the base's.
+        apart = out.dtype != base.dtype and out.device.type != "cpu"
+        placed = torch.empty(stack.shape, dtype=base.dtype, device=out.device) if apart else stack
 
-    # A small tensor is not worth two threads; many of them are.
-    spread(some, len(out), engine.threads(), max(1, _GRAIN // (part.rows * part.columns)))
+        def some(first: int, last: int) -> None:
+            chosen.place_stack(placed[first:last], source, rounded[first:last], asked[first:last])
+
+        # A small tensor is not worth two threads; many of them are.
+        spread(some, len(out), engine.threads(), max(1, _GRAIN // (part.rows * part.columns)))
+        if apart:
+            stack.copy_(placed)
+    for i in still:
+        stack[i].copy_(source)
 
 
 def add(
@@ -228,10 +238,10 @@ def _refusal(tensor: torch.Tensor, name: str, reason: str) -> WeightsError:
     )
 
 
-def _check_pair(out: torch.Tensor, base: torch.Tensor, name: str) -> None:
+def _check_pair(out: torch.Tensor, base: torch.Tensor, name: str, lower: bool = False) -> None:
     if out.shape != base.shape:
         raise _refusal(out, name, f"its base has shape {list(base.shape)}; they must be the same")
-    if out.dtype != base.dtype:
+    if out.dtype != base.dtype and not (lower and str(base.dtype) == "torch.float32"):
         raise _refusal(out, name, f"its base has dtype {base.dtype}; they must be the same")
     if out.device != base.device and out.device.type != "cuda":
         raise _refusal(out, name, f"its base is on {base.device}; that is possible only for weights on a CUDA device")

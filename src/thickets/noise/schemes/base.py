@@ -6,14 +6,16 @@ A new scheme is one file in this folder with one subclass of `Scheme`; it is fou
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from thickets.errors import WeightsError
+from thickets.noise.counter import address
 
 if TYPE_CHECKING:
     import torch
 
-    from thickets.noise.kernel import Kernel
+    from thickets.noise.kernel import Kernel, Stream
     from thickets.noise.region import Rectangle
 
 
@@ -61,3 +63,28 @@ class Scheme(ABC):
     @abstractmethod
     def place(self, out: torch.Tensor, base: torch.Tensor, step: float, source: Source) -> None:
         """Write `base + step * numbers` into `out` in the arithmetic of `Kernel`. `out` may be `base`."""
+
+    def place_stack(
+        self, out: torch.Tensor, base: torch.Tensor, steps: Sequence[float], sources: Sequence[Source]
+    ) -> None:
+        """`place` into each matrix of `out` `[n, rows, columns]`, by its own step and source."""
+        for target, step, source in zip(out, steps, sources, strict=True):
+            self.place(target, base, step, source)
+
+
+class StreamScheme(Scheme):
+    """A scheme whose numbers are one of the streams that kernels make, addressed by seed and tensor name."""
+
+    stream: ClassVar[Stream]
+
+    def fill(self, out: torch.Tensor, source: Source) -> None:
+        source.kernel.fill(self.stream, out, address(source.seed, source.name), source.part)
+
+    def place(self, out: torch.Tensor, base: torch.Tensor, step: float, source: Source) -> None:
+        source.kernel.place(self.stream, out, base, step, address(source.seed, source.name), source.part)
+
+    def place_stack(
+        self, out: torch.Tensor, base: torch.Tensor, steps: Sequence[float], sources: Sequence[Source]
+    ) -> None:
+        at = [address(source.seed, source.name) for source in sources]
+        sources[0].kernel.place_stack(self.stream, out, base, steps, at, sources[0].part)
