@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= runs/demo
+JOBS ?= 2
 
 .PHONY: install demo test test-vllm test-verl gpu lint bench docs clean-demo
 
@@ -18,8 +19,9 @@ demo: install
 	@$(BIN)/python scripts/fetch_demo.py
 	@HF_HUB_OFFLINE=1 $(BIN)/thickets run examples/sentiment.toml --out $(OUT)
 
+# Tests use one thread each, so two at a time do not disturb one another on two cores.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 # The vllm engine with real vLLM on this CPU, in an environment of its own (.venv-vllm, about 4 GB).
 test-vllm:

@@ -16,10 +16,29 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny models gain nothing from several threads, and tests that start processes would fight over the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Inherited by every process that tests start, so that those of another session on this machine are told apart.
+_worker = (os.environ.get("PYTEST_XDIST_TESTRUNUID"), os.environ.get("PYTEST_XDIST_WORKER"))
+if all(_worker):
+    os.environ["THICKETS_TEST_SESSION"] = "-".join(map(str, _worker))
 os.environ.setdefault("THICKETS_TEST_SESSION", str(os.getpid()))
 # Timing never decides a test, and a failure found once is found again.
 hypothesis_settings.register_profile("thickets", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("thickets")
+# What takes minutes begins first, so that no worker is left with it at the end.
+_LONG = ("evidence/test_truth.py", "pool/test_ray.py", "pool/test_nodes.py", "baselines/", "run/")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers a file's tests stay together, and so does all that starts Ray clusters."""
+    folder = Path(__file__).parent
+
+    def place(item: pytest.Item) -> str:
+        return item.path.relative_to(folder).as_posix() if item.path.is_relative_to(folder) else ""
+
+    items.sort(key=lambda item: next((n for n, long in enumerate(_LONG) if place(item).startswith(long)), len(_LONG)))
+    for item in items if config.pluginmanager.hasplugin("xdist") else ():
+        file = place(item)
+        item.add_marker(pytest.mark.xdist_group("ray" if file.startswith("pool/test_") else file))
+
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
