@@ -33,7 +33,8 @@ from thickets.analysis.statistics import Interval, share
 from thickets.store import Run, Table
 from thickets.types import Perturbation
 
-# Rewards are sums of floats: a score that is equal but for the last bits reaches the margin.
+# Rewards are sums of floats, in arrays of single precision: a score that is equal but for the last bits reaches the
+# margin. As a share of the base's score where that is above 1.
 _SLACK = 1e-6
 _MARGINS = 60
 _DRAWS = 4000
@@ -108,18 +109,24 @@ def density_of(table: Table, failed: Sequence[float] = ()) -> DensityFigures:
     redrawn = _redrawn(base)
     # Where all candidates are worse than the base, chance still reaches above it.
     margins = margin_grid([*differences.mean(axis=1), np.percentile(redrawn, 97.5)])
+    least = _least(float(base.mean()), margins)
     sigmas = sorted({*others.sigmas.tolist(), *failed})
     luck, lost = _luck(differences), list(failed)
-    curves = [_curve(s, differences[others.sigmas == s], lost.count(s), margins, luck) for s in sigmas]
+    curves = [_curve(s, differences[others.sigmas == s], lost.count(s), least, luck) for s in sigmas]
     coins = [sum(c.by_chance[i] * c.tried for c in curves) / sum(c.tried for c in curves) for i in range(len(margins))]
     return DensityFigures(
         float(base.mean()),
         len(base),
         tuple(margins),
-        (*curves, _shares(None, differences, len(lost), margins, luck, coins)),
-        tuple((_reaching(redrawn, margins) / _DRAWS).tolist()),
+        (*curves, _shares(None, differences, len(lost), least, luck, coins)),
+        tuple((_reaching(redrawn, least) / _DRAWS).tolist()),
         luck,
     )
+
+
+def reaching(scores: Sequence[float], base: float) -> int:
+    """How many of the scores reach the base's, as the curves count it at margin zero."""
+    return int(_reaching(np.asarray(scores, np.float64) - base, _least(base, [0.0]))[0])
 
 
 def margin_grid(gains: Sequence[float] | Floats) -> list[float]:
@@ -133,22 +140,27 @@ def margin_grid(gains: Sequence[float] | Floats) -> list[float]:
     return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
 
 
-def _curve(sigma: float, differences: Floats, failed: int, margins: Sequence[float], luck: float) -> DensityCurve:
-    by_chance = _coins(differences, margins) * len(differences) / (len(differences) + failed)
-    return _shares(sigma, differences, failed, margins, luck, by_chance.tolist())
+def _least(base: float, margins: Sequence[float]) -> Floats:
+    """The gain over the base's score from which on each margin is reached."""
+    return np.asarray(margins, np.float64) - _SLACK * max(1.0, abs(base))
+
+
+def _curve(sigma: float, differences: Floats, failed: int, least: Floats, luck: float) -> DensityCurve:
+    by_chance = _coins(differences, least) * len(differences) / (len(differences) + failed)
+    return _shares(sigma, differences, failed, least, luck, by_chance.tolist())
 
 
 def _shares(
     sigma: float | None,
     differences: Floats,
     failed: int,
-    margins: Sequence[float],
+    least: Floats,
     luck: float,
     by_chance: Sequence[float],
 ) -> DensityCurve:
     tried, gains = len(differences) + failed, differences.mean(axis=1)
     reached, fewer, more = (
-        [_wilson(int(hits), tried) for hits in _reaching(gains, np.asarray(margins) + by)] for by in (0.0, luck, -luck)
+        [_wilson(int(hits), tried) for hits in _reaching(gains, least + by)] for by in (0.0, luck, -luck)
     )
     with_luck = (Interval(r.value, least.low, most.high) for r, least, most in zip(reached, fewer, more, strict=True))
     return DensityCurve(sigma, tried, failed, tuple(reached), tuple(by_chance), tuple(with_luck))
@@ -162,22 +174,22 @@ def _luck(differences: Floats) -> float:
     return 1.96 * float(differences.mean(axis=0).std(ddof=1)) / math.sqrt(questions)
 
 
-def _reaching(values: Floats, margins: Sequence[float] | Floats) -> NDArray[np.int64]:
-    """How many of the values reach each margin."""
-    return len(values) - np.searchsorted(np.sort(values), np.asarray(margins) - _SLACK, side="left")
+def _reaching(gains: Floats, least: Floats) -> NDArray[np.int64]:
+    """How many of the gains are each of these at least."""
+    return len(gains) - np.searchsorted(np.sort(gains), least, side="left")
 
 
-def _coins(differences: Floats, margins: Sequence[float]) -> Floats:
+def _coins(differences: Floats, least: Floats) -> Floats:
     """The share that reaches each margin when a coin decides every difference between a candidate and the base."""
     candidates, questions = differences.shape
-    hits = np.zeros(len(margins))
+    hits = np.zeros(len(least))
     if not candidates:
         return hits
     signs = np.random.Generator(np.random.PCG64(0)).choice((-1.0, 1.0), size=(questions, _COINS))
     for first in range(0, candidates, _TOGETHER):
         gains = (differences[first : first + _TOGETHER] @ signs / questions).ravel()
         # Every throw and its opposite: what is likely as a gain is likely as a loss, exactly.
-        hits += _reaching(gains, margins) + _reaching(-gains, margins)
+        hits += _reaching(gains, least) + _reaching(-gains, least)
     shares: Floats = hits / (candidates * 2 * _COINS)
     return shares
 

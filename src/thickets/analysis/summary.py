@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from thickets.analysis.baselines import BaselineFigures, Rights, baseline_figures
+from thickets.analysis.density import reaching
 from thickets.analysis.evidence import Evidence, gather
 from thickets.analysis.parts import correlations, part_scores, parts
 from thickets.analysis.statistics import Interval, Paired, paired, share
@@ -159,8 +160,8 @@ def summarise(run: Run, in_depth: bool = False) -> Summary:
     candidates = [t for t in trials if t.candidate is not None]
     kept = rank(candidates)[: config.ensemble.top_k] if run.meta("members") else []
     held_out = {s: _held_out(run, s, kept) for s in ("validation", "test")}
-    scored = [t for t in candidates if t.failure is None]
-    reached = sum(t.score >= base.score for t in scored) if base else 0
+    scored = [t.score for t in candidates if t.failure is None]
+    reached = reaching(scored, base.score) if base else 0
     reasons = [t.failure for t in candidates if t.failure is not None]
     rights = _rights(run, kept)
     baselines = baseline_figures(run, rights)
@@ -206,7 +207,7 @@ def _parts(run: Run, shared: Sequence[TrialScore]) -> Iterator[PartFigures]:
         base = scores[name][0]
         kept = rank(scores[name])[: run.config.ensemble.top_k] if shared else []
         tested = [within(t, where["test"]) for t in run.trials("test", [t.candidate for t in kept])]
-        reached = sum(score >= base.score for score in scored[name])
+        reached = reaching(scored[name], base.score)
         yield PartFigures(
             name,
             base.score,
@@ -221,7 +222,7 @@ def _parts(run: Run, shared: Sequence[TrialScore]) -> Iterator[PartFigures]:
 def _sigma(sigma: float, candidates: Sequence[TrialScore], base: TrialScore | None) -> SigmaFigures:
     mine = [t for t in candidates if isinstance(t.perturbation, Perturbation) and t.perturbation.sigma == sigma]
     scores = tuple(t.score for t in mine if t.failure is None)
-    reached = sum(s >= base.score for s in scores) if base else 0
+    reached = reaching(scores, base.score) if base else 0
     return SigmaFigures(sigma, len(mine), len(mine) - len(scores), scores, share(reached, len(mine)))
 
 
