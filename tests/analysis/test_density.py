@@ -104,6 +104,17 @@ def test_the_base_s_luck_is_in_the_wide_intervals() -> None:
     assert wide >= 92
 
 
+def test_from_one_question_the_base_s_luck_cannot_be_told() -> None:
+    figures = density_of(table([1.0], [[1.0], [0.0]]))
+    assert math.isnan(figures.luck)
+    assert all(math.isnan(i.low) and math.isnan(i.high) for curve in figures.curves for i in curve.with_luck)
+    figure = render(figures)
+    assert "Outer band" not in figure.caption
+    assert "cannot be told" in figure.caption
+    rows = list(csv.DictReader(io.StringIO(figure.data)))
+    assert {row["low_with_luck"] for row in rows} == {""}
+
+
 def test_planted_experts_stand_above_chance() -> None:
     draw = np.random.Generator(np.random.PCG64(6))
     base = (draw.random(200) < 0.5).astype(float)

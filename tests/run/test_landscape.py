@@ -169,7 +169,7 @@ def spot(a: float, b: float, score: float | None) -> Spot:
 def test_a_point_without_a_score_is_left_empty() -> None:
     plane = Plane((1, 2), (4, 5), "validation", 2, 1.0, 8)
     spots = (spot(-1, -1, 0.5), spot(1, -1, None), spot(-1, 1, 0.25))
-    figures = LandscapeFigures(plane, None, 8, spot(0, 0, 0.5), (spot(1, 0, 0.75), spot(0, 1, 0.5)), spots, 0.3)
+    figures = LandscapeFigures(plane, None, 8, spot(0, 0, 0.5), (spot(1, 0, 0.75), spot(0, 1, 0.5)), spots)
     (figure,) = render([figures])
     assert "1 points could not be scored" in figure.caption
     assert "3 of 4 points are evaluated" in figure.caption

@@ -53,7 +53,7 @@ class DensityCurve:
 
     `failed` of the `tried` could not be scored; they reach no margin and count in every share. The intervals of
     `reached` are over perturbations; those `with_luck` reach as far as the curve would if the base had been as lucky,
-    or as unlucky, as 95 % of bases are.
+    or as unlucky, as 95 % of bases are; their bounds are NaN where that luck cannot be told.
     """
 
     sigma: float | None
@@ -72,7 +72,8 @@ class DensityFigures:
     and hardly a redrawn base.
     `curves` has one for each sigma, smallest first, and the last for all together; `resampled` is the share of
     redrawn sets of questions on which the base itself would reach its score plus the margin. `luck` is half the
-    95 % interval, over questions, of how much better than the base the candidates are on average.
+    95 % interval, over questions, of how much better than the base the candidates are on average; NaN where that cannot
+    be told, from one question or without a scored candidate.
     """
 
     base: float
@@ -159,18 +160,21 @@ def _shares(
     by_chance: Sequence[float],
 ) -> DensityCurve:
     tried, gains = len(differences) + failed, differences.mean(axis=1)
+
     reached, fewer, more = (
         [_wilson(int(hits), tried) for hits in _reaching(gains, least + by)] for by in (0.0, luck, -luck)
     )
-    with_luck = (Interval(r.value, least.low, most.high) for r, least, most in zip(reached, fewer, more, strict=True))
-    return DensityCurve(sigma, tried, failed, tuple(reached), tuple(by_chance), tuple(with_luck))
+    wide = [Interval(r.value, f.low, m.high) for r, f, m in zip(reached, fewer, more, strict=True)]
+    if math.isnan(luck):
+        wide = [Interval(r.value, luck, luck) for r in reached]
+    return DensityCurve(sigma, tried, failed, tuple(reached), tuple(by_chance), tuple(wide))
 
 
 def _luck(differences: Floats) -> float:
     """By how much the mean gain of all candidates moves with the questions, the base's luck on each among it."""
     candidates, questions = differences.shape
     if not candidates or questions < 2:
-        return 0.0
+        return float("nan")
     return 1.96 * float(differences.mean(axis=0).std(ddof=1)) / math.sqrt(questions)
 
 
