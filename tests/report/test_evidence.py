@@ -19,7 +19,7 @@ from tests.report.test_report import CSV, Page
 
 from thickets.analysis.answer import missing, sentences, standings, tone
 from thickets.analysis.gate import Gate
-from thickets.analysis.statistics import share
+from thickets.analysis.statistics import holm, share
 from thickets.analysis.summary import PartFigures, Summary, summarise
 from thickets.report import render_json, render_markdown, render_report
 from thickets.types import Judgement
@@ -79,9 +79,14 @@ def test_everyone_stands_beside_the_result_with_a_corrected_p(form: Summary, pag
     assert [s.kind for s in found] == ["base", *["control"] * (len(found) - 2), "vote"]
     assert [s.passes for s in found] == sorted(s.passes for s in found)
     assert all(s.adjusted is not None for s in found[:-1])
-    assert all(s.adjusted is None for s in standings(form, "validation"))
     assert form.evidence is not None
-    assert {s.adjusted for s in found[:-1]} == set(form.evidence.adjusted.values())
+    for split in ("test", "validation"):
+        rivals = standings(form, split)[:-1]
+        raw = [s.randopt_over.p_value for s in rivals if s.randopt_over is not None]
+        assert [s.adjusted for s in rivals] == holm(raw)
+        assert {s.adjusted for s in rivals} == set(form.evidence.adjusted[split].values())
+    assert "not corrected" not in page.shown
+    assert "| p |" not in render_markdown(form)
     rows = {row[1]: row for row in files(page)["accuracy.csv"] if row[0] == "test"}
     for s in found:
         assert float(rows[s.title][3]) == s.accuracy.value

@@ -33,7 +33,8 @@ class BaselineHeldOut:
 class BaselineFigures:
     """One baseline. Without figures on any split, `reason` says why: it says nothing here, or was not run.
 
-    `default` are those without which a gain says little: the report names what is missing of them.
+    `default` are those without which a gain says little: the report names what is missing of them. `same_as` is whose
+    answers its own are (`vote`, `base`), as `Baseline.same_as` says.
     """
 
     name: str
@@ -43,6 +44,7 @@ class BaselineFigures:
     spent: Spent | None
     details: Mapping[str, Any]
     reason: str | None
+    same_as: str | None = None
 
     def on(self, split: SplitName) -> BaselineHeldOut | None:
         """Its figures on a split."""
@@ -74,6 +76,7 @@ def _figures(baseline: Baseline, run: Run, rights: Rights) -> BaselineFigures:
         spent=baseline.spent(run) if held_out else None,
         details=baseline.details(run) if held_out else {},
         reason=None if held_out else _reason(baseline, run),
+        same_as=baseline.same_as(run) if held_out else None,
     )
 
 

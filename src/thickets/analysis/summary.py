@@ -159,13 +159,13 @@ def summarise(run: Run, in_depth: bool = False) -> Summary:
     base = next((t for t in trials if t.candidate is None), None)
     candidates = [t for t in trials if t.candidate is not None]
     kept = rank(candidates)[: config.ensemble.top_k] if run.meta("members") else []
-    held_out = {s: _held_out(run, s, kept) for s in ("validation", "test")}
+    held_out = {s: _held_out(run, s, kept) for s in HELD_OUT}
     scored = [t.score for t in candidates if t.failure is None]
     reached = reaching(scored, base.score) if base else 0
     reasons = [t.failure for t in candidates if t.failure is not None]
     rights = _rights(run, kept)
     baselines = baseline_figures(run, rights)
-    against_base = held_out["test"].gain.p_value if held_out["test"] else None
+    against_base = {split: found.gain.p_value for split, found in held_out.items() if found is not None}
     return Summary(
         name=run.directory.name,
         config=config.model_dump(mode="json", exclude_none=True),

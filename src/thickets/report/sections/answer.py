@@ -35,7 +35,7 @@ def answer(summary: Summary) -> dict[str, Any] | None:
         "validation_axis": axis_over([s.accuracy for s in checked], 0.2, (0.0, 1.0)),
         "missing": missing(summary),
         "unsuited": [b for b in summary.baselines if b.unsuited],
-        "corrected": sum(s.adjusted is not None for s in tested),
+        "corrected": sum(s.adjusted is not None and s.same_as is None for s in tested),
         "data": Data("accuracy.csv", table(_COLUMNS, [*_rows("test", tested), *_rows("validation", checked)])),
     }
 
