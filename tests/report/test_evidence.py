@@ -22,6 +22,7 @@ from thickets.analysis.gate import Gate
 from thickets.analysis.statistics import holm, share
 from thickets.analysis.summary import PartFigures, Summary, summarise
 from thickets.report import render_json, render_markdown, render_report
+from thickets.report.sections.answer import typeset
 from thickets.types import Judgement
 
 Measured = Callable[[World], Summary]
@@ -268,6 +269,22 @@ def test_a_run_is_reported_at_any_point_of_its_search(candidates: int, tmp_path:
     assert all(len(rows) > 1 for rows in files(found).values())
     json.loads(render_json(summary))
     assert "nothing here that a claim could rest on" in render_markdown(summary)
+
+
+def test_without_test_questions_the_gate_still_says_what_it_found(form: Summary) -> None:
+    assert form.evidence is not None
+    sizes = {**form.sizes, "test": 0}
+    untested = replace(form, test=None, questions=(), sizes=sizes)
+    gate = form.evidence.gate.sentence
+    assert sentences(untested) == (gate,)
+    assert f"**{typeset(gate)}**" in render_markdown(untested)
+    found = Page(render_report(untested))
+    assert typeset(gate) in found.shown
+    assert "nothing says how large a gain is" in found.shown
+    assert "nothing here that a claim could rest on" not in found.shown
+    assert json.loads(render_json(untested))["answer"]["sentences"] == [gate]
+    # What has not been answered yet decides nothing.
+    assert sentences(replace(untested, validation=None)) == sentences(replace(untested, sizes=form.sizes)) == ()
 
 
 def test_a_vote_of_one_is_told_without_a_vote(tmp_path: Path) -> None:

@@ -31,9 +31,13 @@ class Standing:
 
 
 def sentences(summary: Summary) -> tuple[str, ...]:
-    """The result in plain words; none before the test. The gate's comes first unless the gate was passed."""
+    """The result in plain words; none before the test. The gate's comes first unless the gate was passed.
+
+    Where there are no test questions the gate's is all there is, once the validation questions are answered.
+    """
     if summary.test is None:
-        return ()
+        decided = summary.validation is not None and not summary.sizes.get("test", 0)
+        return (summary.evidence.gate.sentence,) if decided and summary.evidence else ()
     found = headline(summary.test, len(summary.members))
     if summary.evidence is None:
         return (found,)

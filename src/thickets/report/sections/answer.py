@@ -67,6 +67,8 @@ def typeset(sentence: str) -> str:
 def status(summary: Summary) -> str | None:
     """What is missing of the run itself, in a sentence; nothing if it is complete."""
     if summary.test is None and not summary.sizes.get("test", 0):
+        if summary.validation is not None:
+            return "This run has no test questions: the validation split decides, and nothing says how large a gain is."
         return "The data of this run has no test questions, so there is nothing here that a claim could rest on."
     if summary.test is None:
         scored = f"{count(summary.tried)} of {count(summary.population)} candidates are scored"
