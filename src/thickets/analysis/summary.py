@@ -6,10 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from thickets.analysis.baselines import BaselineFigures, Rights, baseline_figures
 from thickets.analysis.density import reaching
+from thickets.analysis.discordance import correlations
 from thickets.analysis.evidence import Evidence, gather
-from thickets.analysis.parts import correlations, part_scores, parts
+from thickets.analysis.parts import part_scores, parts
 from thickets.analysis.statistics import Interval, Paired, paired, share
 from thickets.analysis.voting import member_outcomes, within
 from thickets.baselines.base import HELD_OUT
@@ -202,8 +205,9 @@ def _parts(run: Run, shared: Sequence[TrialScore]) -> Iterator[PartFigures]:
         name: [t.score for t in trials if t.candidate is not None and t.failure is None]
         for name, trials in scores.items()
     }
-    related = correlations(scored)
-    for name, where in places.items():
+    columns = {name: np.arange(*where["selection"]) for name, where in places.items()}
+    related = correlations(run.table("selection").others, columns).tolist() if columns else []
+    for (name, where), row in zip(places.items(), related, strict=True):
         base = scores[name][0]
         kept = rank(scores[name])[: run.config.ensemble.top_k] if shared else []
         tested = [within(t, where["test"]) for t in run.trials("test", [t.candidate for t in kept])]
@@ -215,7 +219,7 @@ def _parts(run: Run, shared: Sequence[TrialScore]) -> Iterator[PartFigures]:
             tuple(_members(kept, tested)),
             _held_out(run, "test", kept, where["test"]),
             _held_out(run, "test", shared, where["test"]),
-            tuple((other, related[name, other]) for other in places),
+            tuple(zip(places, row, strict=True)),
         )
 
 
