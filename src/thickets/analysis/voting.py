@@ -1,13 +1,25 @@
-"""What the members of a run answered on a held-out split. Reads the run alone."""
+"""What members answered, and whether their vote is right. Reads the run alone; knows nothing of vote rules."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
+
 from thickets.ensemble.deciding import outcomes_of
 from thickets.store import Run
 from thickets.types import Outcome, SplitName, Trial, TrialScore
+
+
+def right_of(correct: npt.NDArray[np.bool_], winners: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether votes are right: that of each winner (`[..., n]`, ranks from 0) among members' `[K, n]` correctness.
+
+    Where nobody votes (-1) it is wrong.
+    """
+    found: npt.NDArray[np.bool_] = correct[winners, np.arange(correct.shape[1])] & (winners >= 0)
+    return found
 
 
 def member_outcomes(
