@@ -91,6 +91,14 @@ def test_a_run_is_taken_apart(tmp_path: Path) -> None:
     assert found.form.value == pytest.approx(2 / 3)
 
 
+def test_the_members_are_those_that_the_run_kept(tmp_path: Path) -> None:
+    answers: dict[int | None, list[Answer]] = {None: [wrong()], 0: [right()], 1: [wrong()]}
+    with make_run(tmp_path / "run", {"selection": answers, "test": answers}, [1]) as run:
+        found = changes(run)
+    assert found is not None
+    assert (found.candidates, found.differences) == ((1,), ())
+
+
 def test_what_is_right_in_another_task_of_the_run_is_no_rival(tmp_path: Path) -> None:
     test: dict[int | None, list[Answer]] = {
         None: [wrong("x", "The answer is red."), wrong(None, "6*4 = 24")],

@@ -22,9 +22,8 @@ from typing import Any, Literal
 
 from thickets.analysis.parts import parts
 from thickets.analysis.statistics import Interval, share
-from thickets.analysis.voting import member_outcomes
+from thickets.analysis.voting import member_outcomes, members_of
 from thickets.ensemble.deciding import decide_all
-from thickets.searching import rank
 from thickets.store import Run
 from thickets.tasks import Right, Task, task_class
 from thickets.types import Outcome, SplitName
@@ -83,7 +82,7 @@ class Changes:
 
 def changes(run: Run, split: SplitName = "test") -> Changes | None:
     """What became of each question of a split; `None` until base and members were evaluated on it."""
-    kept = rank(run.scores("selection"))[: run.config.ensemble.top_k] if run.meta("members") else []
+    kept = members_of(run, run.scores("selection"))
     members = member_outcomes(run, split, kept)
     examples = run.examples(split)
     if members is None or not examples:

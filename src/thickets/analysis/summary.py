@@ -14,7 +14,7 @@ from thickets.analysis.discordance import correlations
 from thickets.analysis.evidence import Evidence, gather
 from thickets.analysis.parts import part_scores, parts
 from thickets.analysis.statistics import Interval, Paired, paired, share
-from thickets.analysis.voting import member_outcomes, within
+from thickets.analysis.voting import member_outcomes, members_of, within
 from thickets.baselines.base import HELD_OUT
 from thickets.ensemble.deciding import decide_all
 from thickets.ensemble.votes import Vote
@@ -161,7 +161,7 @@ def summarise(run: Run, in_depth: bool = False) -> Summary:
     trials = run.scores("selection")
     base = next((t for t in trials if t.candidate is None), None)
     candidates = [t for t in trials if t.candidate is not None]
-    kept = rank(candidates)[: config.ensemble.top_k] if run.meta("members") else []
+    kept = members_of(run, candidates)
     held_out = {s: _held_out(run, s, kept) for s in HELD_OUT}
     scored = [t.score for t in candidates if t.failure is None]
     reached = reaching(scored, base.score) if base else 0

@@ -22,6 +22,12 @@ def right_of(correct: npt.NDArray[np.bool_], winners: npt.NDArray[np.int64]) -> 
     return found
 
 
+def members_of(run: Run, scores: Sequence[TrialScore]) -> list[TrialScore]:
+    """The members as the run kept them, best first, by their scores on selection; none before they are chosen."""
+    by_candidate = {t.candidate: t for t in scores}
+    return [by_candidate[candidate] for candidate in run.meta("members") or ()]
+
+
 def member_outcomes(
     run: Run, split: SplitName, kept: Sequence[TrialScore], part: tuple[int, int] | None = None
 ) -> list[tuple[Outcome, ...]] | None:
