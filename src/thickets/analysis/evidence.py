@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from thickets.analysis.agreement import Agreement, agreement
-from thickets.analysis.baselines import BaselineFigures, Rights
-from thickets.analysis.changes import Changes, changes
+from thickets.analysis.baselines import BaselineFigures
+from thickets.analysis.changes import Changes, changes_of
 from thickets.analysis.crossfit import CrossFit, crossfit
 from thickets.analysis.curves import CurveFigures, curves
 from thickets.analysis.density import DensityFigures, density
 from thickets.analysis.discordance import DiscordanceFigures, discordance
 from thickets.analysis.gate import Gate, gate
 from thickets.analysis.shrinkage import Shrinkage, shrinkage
-from thickets.analysis.statistics import holm
+from thickets.analysis.statistics import holm, paired
+from thickets.analysis.voting import Voted
 from thickets.store import Run
 from thickets.types import SplitName
 
@@ -41,17 +42,16 @@ class Evidence:
     curves: CurveFigures | None
 
 
-def gather(
-    run: Run, rights: Rights, baselines: Sequence[BaselineFigures], against_base: Mapping[SplitName, float]
-) -> Evidence:
-    """All of it. `rights` are base and vote on the held-out splits that have been answered, `against_base` the p-values
-    of their differences.
-    """
+def gather(run: Run, votes: Mapping[SplitName, Voted], baselines: Sequence[BaselineFigures]) -> Evidence:
+    """All of it. `votes` are those on the held-out splits that have been answered."""
     k = run.config.ensemble.top_k
     return Evidence(
-        gate=_gate(run, k, rights, baselines),
-        adjusted={split: adjusted(baselines, split, p) for split, p in against_base.items()},
-        changes=changes(run),
+        gate=_gate(run, k, votes, baselines),
+        adjusted={
+            split: adjusted(baselines, split, paired(found.base_right, found.right).p_value)
+            for split, found in votes.items()
+        },
+        changes=changes_of(run, votes["test"]) if "test" in votes else None,
         agreement=agreement(run),
         crossfit=crossfit(run),
         shrinkage=shrinkage(run),
@@ -61,12 +61,12 @@ def gather(
     )
 
 
-def _gate(run: Run, k: int, rights: Rights, baselines: Sequence[BaselineFigures]) -> Gate:
+def _gate(run: Run, k: int, votes: Mapping[SplitName, Voted], baselines: Sequence[BaselineFigures]) -> Gate:
     if not run.config.splits.validation:
         return gate(k, [], None)
     control = next((b for b in baselines if b.name == _CONTROL), None)
     measured = control.on("validation") if control else None
-    ensemble = rights["validation"][1] if "validation" in rights else None
+    ensemble = votes["validation"].right if "validation" in votes else None
     return gate(k, ensemble, [a.correct for a in measured.answers] if measured else None)
 
 
