@@ -119,12 +119,13 @@ def test_from_a_run(tmp_path: Path) -> None:
         found = crossfit(run, splits=30)
         assert found is not None
         assert (found.gain.value, found.questions, found.top_k, found.splits) == (0.5, 20, 1, 30)
-        half = crossfit(run, splits=30, part=(0, 10))
-        assert half is not None and half.questions == 10
-        assert crossfit(run, part=(0, 3)) is None
 
 
-def test_the_base_alone_is_too_little(tmp_path: Path) -> None:
+def test_the_base_alone_or_three_questions_are_too_little(tmp_path: Path) -> None:
+    for questions, known in ((4, True), (3, False)):
+        models = {None: [right()] * questions, 0: [right()] * questions}
+        with make_run(tmp_path / str(questions), {"selection": models}, [0]) as run:
+            assert (crossfit(run, splits=2) is not None) == known
     with make_run(tmp_path / "run", {"selection": {None: [right()] * 20}}) as run:
         assert crossfit(run) is None
     with make_run(tmp_path / "none", {}) as run:

@@ -79,16 +79,12 @@ class Agreement:
     additions: tuple[Addition, ...]
 
 
-def agreement(run: Run, split: SplitName = "test", part: tuple[int, int] | None = None) -> Agreement | None:
-    """How a run's members voted; `None` until all of them were evaluated on the split.
-
-    `part`: only those of its questions, where a run is of several tasks.
-    """
+def agreement(run: Run, split: SplitName = "test") -> Agreement | None:
+    """How a run's members voted; `None` until all of them were evaluated on the split."""
     members = run.meta("members") or []
     if not members or not {None, *members} <= run.recorded(split):
         return None
     table = run.table(split)
-    table = table if part is None else table.within(part)
     base = table.base
     if base is None or not table.questions:
         return None

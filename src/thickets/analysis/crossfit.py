@@ -47,13 +47,9 @@ class CrossFit:
     worse: float
 
 
-def crossfit(run: Run, splits: int = 200, seed: int = 0, part: tuple[int, int] | None = None) -> CrossFit | None:
-    """Repeated cross-fitting over the selection split of a run; `None` where too little is recorded for it.
-
-    `part`: only those of its questions, where a run is of several tasks.
-    """
+def crossfit(run: Run, splits: int = 200, seed: int = 0) -> CrossFit | None:
+    """Repeated cross-fitting over the selection split of a run; `None` where too little is recorded for it."""
     table = run.table("selection")
-    table = table if part is None else table.within(part)
     ensemble = run.config.ensemble
     if table.base is None or table.questions < LEAST_QUESTIONS or len(table.others.candidates) < ensemble.top_k:
         return None

@@ -73,11 +73,10 @@ class CurveFigures:
         return {n: self.against_k(n) for n in sorted({p.n for p in self.points})}
 
 
-def curves(run: Run, part: tuple[int, int] | None = None, subsamples: int = _SUBSAMPLES) -> CurveFigures | None:
-    """The curves of a run, or of one `part` of its questions; `None` where too little is recorded for them."""
+def curves(run: Run, subsamples: int = _SUBSAMPLES) -> CurveFigures | None:
+    """The curves of a run; `None` where too little is recorded for them."""
     table = run.table("selection")
     failed = len(run.recorded("selection") - {None}) - len(table.others.candidates)
-    table = table if part is None else table.within(part)
     if table.base is None or table.questions < LEAST_QUESTIONS or not len(table.others.candidates):
         return None
     ensemble = run.config.ensemble

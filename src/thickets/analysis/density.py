@@ -24,7 +24,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +42,6 @@ _COINS = 500
 _TOGETHER = 500
 
 Floats = NDArray[np.float64]
-# A curve asks for the same few shares again and again.
-_wilson = lru_cache(maxsize=4096)(share)
 
 
 @dataclass(frozen=True)
@@ -89,15 +86,15 @@ class DensityFigures:
         return min(range(len(self.margins)), key=lambda i: abs(self.margins[i]))
 
 
-def density(run: Run, part: tuple[int, int] | None = None) -> DensityFigures | None:
-    """Density of a run on its selection split, or on the questions of one `part` of it; `None` before any trial."""
+def density(run: Run) -> DensityFigures | None:
+    """Density of a run on its selection split; `None` before any trial."""
     table = run.table("selection")
     without = run.recorded("selection") - {None, *table.others.candidates.tolist()}
     failed = [t.perturbation for t in run.trials("selection", list(without))] if without else []
     sigmas = [p.sigma for p in failed if isinstance(p, Perturbation)]
     if table.base is None or not len(table.others.candidates) + len(sigmas):
         return None
-    return density_of(table if part is None else table.within(part), sigmas)
+    return density_of(table, sigmas)
 
 
 def density_of(table: Table, failed: Sequence[float] = ()) -> DensityFigures:
@@ -162,7 +159,7 @@ def _shares(
     tried, gains = len(differences) + failed, differences.mean(axis=1)
 
     reached, fewer, more = (
-        [_wilson(int(hits), tried) for hits in _reaching(gains, least + by)] for by in (0.0, luck, -luck)
+        [share(int(hits), tried) for hits in _reaching(gains, least + by)] for by in (0.0, luck, -luck)
     )
     wide = [Interval(r.value, f.low, m.high) for r, f, m in zip(reached, fewer, more, strict=True)]
     if math.isnan(luck):

@@ -10,17 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median, stdev
-from typing import Any
 
 from thickets.analysis.parts import parts
 from thickets.analysis.statistics import Interval, share
 from thickets.store import Run
 from thickets.types import Blend, Judgement, Perturbation, Point, SplitName, Trial
-
-_META = "landscapes"
 
 
 @dataclass(frozen=True)
@@ -141,29 +138,6 @@ def shared(run: Run, plane: Plane) -> dict[int, Trial]:
         zip(((1.0, 0.0), (0.0, 1.0)), (known[c] for c in plane.candidates), strict=True)
     )
     return {number: marks[a, b] for number, a, b in plane.points() if (a, b) in marks}
-
-
-def keep_plane(run: Run, plane: Plane) -> None:
-    """Record that there is such a plane, before its first point."""
-    known = run.meta(_META) or {}
-    if plane.ledger not in known:
-        run.set_meta(_META, {**known, plane.ledger: asdict(plane)})
-
-
-def planes(run: Run) -> list[Plane]:
-    """All planes that were begun, in that order."""
-    return [_plane(settings) for settings in (run.meta(_META) or {}).values()]
-
-
-def _plane(settings: Mapping[str, Any]) -> Plane:
-    pairs = {name: tuple(settings[name]) for name in ("ranks", "candidates")}
-    return Plane(**{**settings, **pairs})
-
-
-def landscapes(run: Run) -> list[LandscapeFigures]:
-    """Every plane of a run as far as it was evaluated: over all questions and, of several tasks, on those of each."""
-    begun = [plane for plane in planes(run) if run.ledger(plane.ledger).recorded(plane.split)]
-    return [figures for plane in begun for figures in landscape_figures(run, plane)]
 
 
 def landscape_figures(run: Run, plane: Plane) -> list[LandscapeFigures]:
