@@ -54,7 +54,8 @@ def test_pairs_are_decided_as_a_reader_would(group: Group, pair: Pair, tmp_path:
 
 
 def test_there_are_many_pairs_of_many_tasks_and_of_every_kind() -> None:
-    assert sum(len(g.pairs) for g in GROUPS) >= 40
+    # The documentation says so.
+    assert sum(len(g.pairs) for g in GROUPS) > 60
     assert len({g.task for g in GROUPS}) >= 6
     for group in GROUPS:
         assert {"new", "formatted"} <= {p.kind for p in group.pairs} <= set(get_args(Kind))
@@ -123,15 +124,15 @@ def test_without_its_text_nothing_is_known_of_form(tmp_path: Path) -> None:
 @given(
     st.text(max_size=200),
     st.sampled_from(["18", "1/2", "B", "positive", "", "\\sqrt{2}"]),
-    st.sampled_from(sorted(task_names())),
+    # Tasks of formulas may ask another process.
+    st.sampled_from([name for name in sorted(task_names()) if not name.startswith(("math", "olympiad"))]),
 )
 @hypothesis_settings(max_examples=150)
 def test_no_text_breaks_the_rule(text: str, key: str, name: str) -> None:
     known = Right(
         frozenset({key}), ("<answer>x</answer>",), frozenset({"2", "negative"}), {"numbers": [1, 2], "target": 3}
     )
-    if not name.startswith(("math", "olympiad")):  # those may ask another process
-        assert task_class(name).holds(text, known) in (True, False)
+    assert isinstance(task_class(name).holds(text, known), bool)
 
 
 @given(st.integers(-10_000, 10_000), st.integers(-10_000, 10_000))
