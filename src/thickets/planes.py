@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thickets.analysis.landscape import LandscapeFigures, Plane, asked, blend, keep_plane, landscape_figures, shared
+from thickets.analysis.landscape import LandscapeFigures, Plane, asked, blend, landscape_figures, shared
 from thickets.config import RunConfig
 from thickets.errors import ConfigError, RunError
 from thickets.pool import start_pool
@@ -76,7 +76,6 @@ def landscape(
     splits = split_task(task, config)
     with Run.begin(config) as run:
         check_data(run, splits)
-        keep_plane(run, plane)
         if missing(run, plane):
             _evaluate(run, relocated(run, config, model), plane, task, splits, progress, model, tokenizer)
         figures = landscape_figures(run, plane)

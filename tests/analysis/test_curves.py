@@ -113,6 +113,7 @@ def test_a_real_run_has_curves_and_charts(settings: dict[str, Any]) -> None:
     for figure in drawn:
         assert figure.svg.count("<svg") == 2
         rows = list(csv.DictReader(io.StringIO(figure.data)))
+        assert rows
         assert all(0 <= float(row["accuracy"]) <= 1 for row in rows)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.analysis.tables import table
-from thickets.analysis.density import density, density_of, margin_grid
+from tests.evidence.recorded import make_run
+from thickets.analysis.density import density, density_of, margin_grid, reaching
+from thickets.analysis.summary import summarise
 from thickets.config import parse
 from thickets.randopt import execute
 from thickets.report.density import render
@@ -100,6 +104,17 @@ def test_the_base_s_luck_is_in_the_wide_intervals() -> None:
     assert wide >= 92
 
 
+def test_from_one_question_the_base_s_luck_cannot_be_told() -> None:
+    figures = density_of(table([1.0], [[1.0], [0.0]]))
+    assert math.isnan(figures.luck)
+    assert all(math.isnan(i.low) and math.isnan(i.high) for curve in figures.curves for i in curve.with_luck)
+    figure = render(figures)
+    assert "Outer band" not in figure.caption
+    assert "cannot be told" in figure.caption
+    rows = list(csv.DictReader(io.StringIO(figure.data)))
+    assert {row["low_with_luck"] for row in rows} == {""}
+
+
 def test_planted_experts_stand_above_chance() -> None:
     draw = np.random.Generator(np.random.PCG64(6))
     base = (draw.random(200) < 0.5).astype(float)
@@ -134,7 +149,8 @@ def test_a_real_run_has_a_density_and_a_chart(settings: dict[str, Any]) -> None:
         figures = density(run)
     assert figures is not None
     assert figures.curves[-1].reached[figures.zero] == summary.density
-    for curve, row in zip(figures.curves, summary.sigmas, strict=False):
+    # The last curve is that of all sigmas together.
+    for curve, row in zip(figures.curves[:-1], summary.sigmas, strict=True):
         assert (curve.sigma, curve.tried, curve.failed) == (row.sigma, row.tried, row.failed)
         assert curve.reached[figures.zero] == row.density
     figure = render(figures)
@@ -142,6 +158,32 @@ def test_a_real_run_has_a_density_and_a_chart(settings: dict[str, Any]) -> None:
     rows = list(csv.DictReader(io.StringIO(figure.data)))
     assert len(rows) == len(figures.curves) * len(figures.margins)
     assert figure == render(figures)
+
+
+@pytest.mark.parametrize(
+    ("base", "candidate"), [([0.8, 0.0], [0.1, 0.7]), ([0.8, 0.8], [0.9, 0.7]), ([801.1, 0.0], [100.1, 701.0])]
+)
+def test_part_marks_that_add_up_to_the_base_s_reach_it_wherever_they_are_counted(
+    base: list[float], candidate: list[float], tmp_path: Path
+) -> None:
+    answers = {who: [(r, r > 0.5, str(r)) for r in rewards] for who, rewards in ((None, base), (0, candidate))}
+    with make_run(tmp_path / "run", {"selection": answers}) as run:
+        run.set_meta("parts", {"gsm8k": {"selection": [0, 2], "test": [0, 0]}})
+        summary, figures = summarise(run), density(run)
+    assert figures is not None
+    at = figures.zero
+    counted = [summary.density, summary.sigmas[0].density, summary.parts[0].density]
+    assert counted == [curve.reached[at] for curve in (*figures.curves, figures.curves[-1])]
+    assert summary.density.value == 1
+
+
+@given(REWARDS)
+def test_scores_are_counted_as_the_curve_does_at_margin_zero(rewards: list[list[float]]) -> None:
+    base, *others = rewards
+    scores = [math.fsum(row) / len(row) for row in others]
+    figures = density_of(table(base, others))
+    reached = figures.curves[-1].reached[figures.zero].value
+    assert reaching(scores, math.fsum(base) / len(base)) == pytest.approx(reached * len(others))
 
 
 def test_a_run_without_trials_has_no_density(settings: dict[str, Any]) -> None:

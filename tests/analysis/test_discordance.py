@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.analysis.tables import table
-from thickets.analysis.discordance import discordance, discordance_of, percentile_ranks, subsets
+from tests.evidence.recorded import make_run
+from thickets.analysis.discordance import correlations, discordance, discordance_of, percentile_ranks, subsets
+from thickets.analysis.summary import summarise
 from thickets.config import parse
 from thickets.randopt import execute
 from thickets.report.discordance import render, render_spectrum
@@ -107,6 +110,35 @@ def test_percentile_ranks_are_between_the_ends_and_ties_share_one(scores: list[l
     for j in range(2):
         for value in set(array[:, j]):
             assert len(set(ranks[array[:, j] == value, j])) == 1
+
+
+def test_correlations_are_of_ranks() -> None:
+    scores = np.array([[1, 2, 3, 40], [0.1, 0.2, 0.3, 0.35], [4, 3, 2, 1], [1, 1, 1, 1]]).T
+    found = correlations(table([0.0] * 4, scores).others, {str(j): np.array([j]) for j in range(4)})
+    assert found[0, 1] == pytest.approx(1)
+    assert found[0, 2] == pytest.approx(-1)
+    assert math.isnan(found[0, 3])
+
+
+def test_part_marks_that_add_up_alike_are_a_tie_in_every_figure_of_the_report(tmp_path: Path) -> None:
+    # On the first task the first two are equal, but for how their parts round.
+    first = [[0.1, 0.7], [0.8, 0.0], [0.9, 0.9], [0.0, 0.0]]
+    second = [[0.2, 0.2], [0.0, 0.3], [0.0, 0.0], [1.0, 0.0]]
+    rewards = [[*a, *b] for a, b in zip(first, second, strict=True)]
+    answers = {c - 1: [(r, r > 0.5, "x") for r in row] for c, row in enumerate([[0.0] * 4, *rewards])}
+    with make_run(tmp_path / "run", {"selection": {None: answers.pop(-1), **answers}}) as run:
+        run.set_meta("parts", {n: {"selection": [i, i + 2], "test": [0, 0]} for n, i in (("a", 0), ("b", 2))})
+        summary, figures = summarise(run), discordance(run)
+    assert figures is not None
+    tied = spearman([0.4, 0.4, 0.9, 0.0], [0.2, 0.15, 0.0, 0.5])
+    assert figures.correlation[0][1] == pytest.approx(tied)
+    assert [tuple(r for _, r in part.correlation) for part in summary.parts] == list(figures.correlation)
+
+
+def spearman(a: list[float], b: list[float]) -> float:
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(a, b).statistic)
 
 
 def test_a_run_of_one_task_is_compared_by_subsets_and_drawn(settings: dict[str, Any]) -> None:

@@ -131,8 +131,6 @@ def test_from_a_run_with_a_member_that_failed(tmp_path: Path) -> None:
         assert [a.accuracy.value for a in found.additions] == [1, 0, 0.5]
         assert found.additions[0].marginal == 0.5
         assert math.isnan(found.pairs[0][1]) and found.pairs[0][2] == 1
-        half = agreement(run, part=(1, 2))
-        assert half is not None and half.questions == 1
         assert agreement(run, "validation") is None
         run.set_meta("members", [4, 5])
         assert agreement(run) is None

@@ -54,7 +54,8 @@ def test_pairs_are_decided_as_a_reader_would(group: Group, pair: Pair, tmp_path:
 
 
 def test_there_are_many_pairs_of_many_tasks_and_of_every_kind() -> None:
-    assert sum(len(g.pairs) for g in GROUPS) >= 40
+    # The documentation says so.
+    assert sum(len(g.pairs) for g in GROUPS) > 60
     assert len({g.task for g in GROUPS}) >= 6
     for group in GROUPS:
         assert {"new", "formatted"} <= {p.kind for p in group.pairs} <= set(get_args(Kind))
@@ -91,6 +92,14 @@ def test_a_run_is_taken_apart(tmp_path: Path) -> None:
     assert found.form.value == pytest.approx(2 / 3)
 
 
+def test_the_members_are_those_that_the_run_kept(tmp_path: Path) -> None:
+    answers: dict[int | None, list[Answer]] = {None: [wrong()], 0: [right()], 1: [wrong()]}
+    with make_run(tmp_path / "run", {"selection": answers, "test": answers}, [1]) as run:
+        found = changes(run)
+    assert found is not None
+    assert (found.candidates, found.differences) == ((1,), ())
+
+
 def test_what_is_right_in_another_task_of_the_run_is_no_rival(tmp_path: Path) -> None:
     test: dict[int | None, list[Answer]] = {
         None: [wrong("x", "The answer is red."), wrong(None, "6*4 = 24")],
@@ -115,15 +124,15 @@ def test_without_its_text_nothing_is_known_of_form(tmp_path: Path) -> None:
 @given(
     st.text(max_size=200),
     st.sampled_from(["18", "1/2", "B", "positive", "", "\\sqrt{2}"]),
-    st.sampled_from(sorted(task_names())),
+    # Tasks of formulas may ask another process.
+    st.sampled_from([name for name in sorted(task_names()) if not name.startswith(("math", "olympiad"))]),
 )
 @hypothesis_settings(max_examples=150)
 def test_no_text_breaks_the_rule(text: str, key: str, name: str) -> None:
     known = Right(
         frozenset({key}), ("<answer>x</answer>",), frozenset({"2", "negative"}), {"numbers": [1, 2], "target": 3}
     )
-    if not name.startswith(("math", "olympiad")):  # those may ask another process
-        assert task_class(name).holds(text, known) in (True, False)
+    assert isinstance(task_class(name).holds(text, known), bool)
 
 
 @given(st.integers(-10_000, 10_000), st.integers(-10_000, 10_000))

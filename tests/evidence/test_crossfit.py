@@ -11,7 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.evidence.recorded import make_run, make_table, right, wrong
-from thickets.analysis.crossfit import _best, crossfit, crossfit_table
+from thickets.analysis.crossfit import crossfit, crossfit_table, halves, ranked
+from thickets.analysis.voting import right_of
 from thickets.ensemble import vote_rule
 from thickets.searching import rank
 from thickets.types import Judgement, Outcome, Perturbation, Trial
@@ -82,8 +83,22 @@ def test_a_half_ranks_as_the_search_does(models: list[list[tuple[float, bool]]])
         for number, row in enumerate(models)
         if number > 0
     ]
-    (found,) = _best(table.others, chosen, 3)
-    assert table.others.candidates[found].tolist() == [t.candidate for t in rank(trials)[:3]]
+    (found,) = ranked(table.others, chosen)
+    assert table.others.candidates[found].tolist() == [t.candidate for t in rank(trials)]
+
+
+@given(st.integers(0, 30), st.integers(1, 5))
+def test_halves_are_drawn_one_by_one(n: int, number: int) -> None:
+    together = halves(n, number, np.random.default_rng(3))
+    random = np.random.default_rng(3)
+    assert (together == np.hstack([halves(n, 1, random) for _ in range(number)])).all()
+    assert together.sum(axis=0).tolist() == [n // 2] * number
+
+
+def test_a_vote_is_as_right_as_its_winner_and_wrong_where_nobody_votes() -> None:
+    correct = np.array([[True, False, True], [False, True, True]])
+    assert right_of(correct, np.array([0, 1, -1])).tolist() == [True, True, False]
+    assert right_of(correct, np.array([[0, 0, 0], [1, 1, -1]])).tolist() == [[True, False, True], [False, True, False]]
 
 
 @given(st.integers(4, 15), st.integers(1, 5), st.integers(0, 10))
@@ -104,12 +119,13 @@ def test_from_a_run(tmp_path: Path) -> None:
         found = crossfit(run, splits=30)
         assert found is not None
         assert (found.gain.value, found.questions, found.top_k, found.splits) == (0.5, 20, 1, 30)
-        half = crossfit(run, splits=30, part=(0, 10))
-        assert half is not None and half.questions == 10
-        assert crossfit(run, part=(0, 3)) is None
 
 
-def test_the_base_alone_is_too_little(tmp_path: Path) -> None:
+def test_the_base_alone_or_three_questions_are_too_little(tmp_path: Path) -> None:
+    for questions, known in ((4, True), (3, False)):
+        models = {None: [right()] * questions, 0: [right()] * questions}
+        with make_run(tmp_path / str(questions), {"selection": models}, [0]) as run:
+            assert (crossfit(run, splits=2) is not None) == known
     with make_run(tmp_path / "run", {"selection": {None: [right()] * 20}}) as run:
         assert crossfit(run) is None
     with make_run(tmp_path / "none", {}) as run:

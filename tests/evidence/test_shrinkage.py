@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.evidence.recorded import make_run, make_table, right, wrong
-from thickets.analysis.shrinkage import shrink, shrinkage
+from thickets.analysis.shrinkage import Shrunk, shrink, shrinkage
 from thickets.store import Table
 
 
@@ -24,12 +24,16 @@ def _table(chances: npt.NDArray[np.float64], random: np.random.Generator, hardne
     return make_table([[False] * 100, *rows.tolist()]).others
 
 
+def _shrunk(table: Table) -> list[Shrunk]:
+    return shrink(table, table.rewards.mean(axis=1, dtype=np.float64).tolist())[1]
+
+
 def test_the_best_is_expected_to_lose_what_it_loses() -> None:
     random = np.random.default_rng(0)
     raw, shrunk, covered = [], [], 0
     for _ in range(200):
         chances = random.normal(0.5, 0.03, 150)
-        found = shrink(_table(chances, random, hardness=0))
+        found = _shrunk(_table(chances, random, hardness=0))
         best = max(range(150), key=lambda c: found[c].raw)
         raw.append(found[best].raw - chances[best])
         shrunk.append(found[best].shrunk.value - chances[best])
@@ -45,7 +49,7 @@ def test_hard_questions_are_no_noise_between_candidates() -> None:
     hard = random.random(100) < 0.5
     rows = np.array([hard ^ (random.random(100) < 0.05) for _ in range(200)])
     rows[:100] |= random.random((100, 100)) < 0.3
-    found = shrink(make_table([[False] * 100, *rows.tolist()]).others)
+    found = _shrunk(make_table([[False] * 100, *rows.tolist()]).others)
     better = np.mean([f.shrunk.value for f in found[:100]]) - np.mean([f.shrunk.value for f in found[100:]])
     raw = np.mean([f.raw for f in found[:100]]) - np.mean([f.raw for f in found[100:]])
     # Were the questions' variance taken for noise, 0.6 of it would be left.
@@ -55,7 +59,7 @@ def test_hard_questions_are_no_noise_between_candidates() -> None:
 def test_broken_candidates_do_not_make_the_best_credible() -> None:
     random = np.random.default_rng(2)
     chances = np.concatenate([np.full(160, 0.5), random.uniform(0, 0.2, 40)])
-    found = shrink(_table(chances, random, hardness=0))
+    found = _shrunk(_table(chances, random, hardness=0))
     best = max(found, key=lambda f: f.raw)
     assert best.raw > 0.6
     assert abs(best.shrunk.value - 0.5) < 0.06
@@ -63,10 +67,10 @@ def test_broken_candidates_do_not_make_the_best_credible() -> None:
 
 def test_differences_that_are_all_luck_are_not_believed_and_none_at_all_stay() -> None:
     random = np.random.default_rng(3)
-    found = shrink(_table(np.full(2000, 0.5), random, hardness=0))
+    found = _shrunk(_table(np.full(2000, 0.5), random, hardness=0))
     assert max(f.raw for f in found) > 0.62
     assert max(f.shrunk.value for f in found) < 0.53
-    same = shrink(make_table([[True, False, True]] * 30).others)
+    same = _shrunk(make_table([[True, False, True]] * 30).others)
     assert {(f.raw, f.shrunk.value, f.shrunk.low, f.shrunk.high) for f in same} == {(2 / 3,) * 4}
 
 
@@ -74,7 +78,7 @@ def test_differences_that_are_all_luck_are_not_believed_and_none_at_all_stay() -
 @hypothesis_settings(max_examples=60)
 def test_shrinking_moves_towards_the_centre_and_keeps_the_order(candidates: int, questions: int, seed: int) -> None:
     random = np.random.default_rng(seed)
-    found = shrink(make_table((random.random((candidates + 1, questions)) < 0.5).tolist()).others)
+    found = _shrunk(make_table((random.random((candidates + 1, questions)) < 0.5).tolist()).others)
     centre = float(np.median([f.raw for f in found]))
     for f in found:
         assert abs(f.shrunk.value - centre) <= abs(f.raw - centre) + 1e-12
@@ -87,7 +91,7 @@ def test_sigmas_are_told_apart_where_there_are_enough() -> None:
     random = np.random.default_rng(4)
     table = _table(np.concatenate([np.full(50, 0.3), np.full(50, 0.7), np.full(3, 0.5)]), random, hardness=0)
     table.sigmas[:] = [0.1] * 50 + [0.2] * 50 + [0.3] * 3
-    found = [f.shrunk.value for f in shrink(table)]
+    found = [f.shrunk.value for f in _shrunk(table)]
     assert max(found[:50]) < 0.45
     assert min(found[50:100]) > 0.55
     assert 0.3 < found[101] < 0.7
@@ -119,3 +123,14 @@ def test_before_members_are_known_there_is_nothing(tmp_path: Path) -> None:
         found = shrinkage(run)
         assert found is not None
         assert (found.regression, found.measured) == (0, None)
+
+
+def test_the_members_are_those_that_the_run_kept_with_the_scores_that_it_ranked_by(tmp_path: Path) -> None:
+    marks = {None: [0.1, 0.7], 5: [0.3, 0.6], 1: [0.1, 0.3], 2: [0.7, 0.9]}
+    answers = {who: [(r, False, "x") for r in rewards] for who, rewards in marks.items()}
+    with make_run(tmp_path / "run", {"selection": answers}, [5, 1]) as run:  # type: ignore[arg-type]
+        found = shrinkage(run)
+        scores = {t.candidate: t.score for t in run.scores("selection")}
+    assert found is not None
+    assert found.base == scores[None]
+    assert [(m.candidate, m.raw) for m in found.members] == [(5, scores[5]), (1, scores[1])]

@@ -29,7 +29,6 @@ def test_a_table_holds_every_outcome_in_order(tmp_path: Path) -> None:
     assert min(seven, five) >= 0
     assert table.base is not None and table.base.candidates.tolist() == [-1]
     assert table.others.candidates.tolist() == [3]
-    assert table.within((1, 2)).rewards.tolist() == [[0], [1.25]]
 
 
 def test_without_trials_it_is_empty_and_without_the_base_it_says_so(tmp_path: Path) -> None:

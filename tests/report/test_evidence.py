@@ -19,9 +19,10 @@ from tests.report.test_report import CSV, Page
 
 from thickets.analysis.answer import missing, sentences, standings, tone
 from thickets.analysis.gate import Gate
-from thickets.analysis.statistics import share
+from thickets.analysis.statistics import holm, share
 from thickets.analysis.summary import PartFigures, Summary, summarise
 from thickets.report import render_json, render_markdown, render_report
+from thickets.report.sections.answer import typeset
 from thickets.types import Judgement
 
 Measured = Callable[[World], Summary]
@@ -79,9 +80,14 @@ def test_everyone_stands_beside_the_result_with_a_corrected_p(form: Summary, pag
     assert [s.kind for s in found] == ["base", *["control"] * (len(found) - 2), "vote"]
     assert [s.passes for s in found] == sorted(s.passes for s in found)
     assert all(s.adjusted is not None for s in found[:-1])
-    assert all(s.adjusted is None for s in standings(form, "validation"))
     assert form.evidence is not None
-    assert {s.adjusted for s in found[:-1]} == set(form.evidence.adjusted.values())
+    for split in ("test", "validation"):
+        rivals = standings(form, split)[:-1]
+        raw = [s.randopt_over.p_value for s in rivals if s.randopt_over is not None]
+        assert [s.adjusted for s in rivals] == holm(raw)
+        assert {s.adjusted for s in rivals} == set(form.evidence.adjusted[split].values())
+    assert "not corrected" not in page.shown
+    assert "| p |" not in render_markdown(form)
     rows = {row[1]: row for row in files(page)["accuracy.csv"] if row[0] == "test"}
     for s in found:
         assert float(rows[s.title][3]) == s.accuracy.value
@@ -263,6 +269,22 @@ def test_a_run_is_reported_at_any_point_of_its_search(candidates: int, tmp_path:
     assert all(len(rows) > 1 for rows in files(found).values())
     json.loads(render_json(summary))
     assert "nothing here that a claim could rest on" in render_markdown(summary)
+
+
+def test_without_test_questions_the_gate_still_says_what_it_found(form: Summary) -> None:
+    assert form.evidence is not None
+    sizes = {**form.sizes, "test": 0}
+    untested = replace(form, test=None, questions=(), sizes=sizes)
+    gate = form.evidence.gate.sentence
+    assert sentences(untested) == (gate,)
+    assert f"**{typeset(gate)}**" in render_markdown(untested)
+    found = Page(render_report(untested))
+    assert typeset(gate) in found.shown
+    assert "nothing says how large a gain is" in found.shown
+    assert "nothing here that a claim could rest on" not in found.shown
+    assert json.loads(render_json(untested))["answer"]["sentences"] == [gate]
+    # What has not been answered yet decides nothing.
+    assert sentences(replace(untested, validation=None)) == sentences(replace(untested, sizes=form.sizes)) == ()
 
 
 def test_a_vote_of_one_is_told_without_a_vote(tmp_path: Path) -> None:

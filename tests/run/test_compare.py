@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from tests.conftest import Ended
 from thickets.analysis.comparison import ComparedRun, Comparison, SigmaDensity, compare
 from thickets.analysis.density import density
-from thickets.analysis.statistics import share
+from thickets.analysis.statistics import Interval, share
 from thickets.analysis.summary import summarise
 from thickets.config import merge, parse
 from thickets.errors import RunError
@@ -126,6 +127,16 @@ def test_other_tasks_and_unknown_sizes_are_allowed_with_a_note() -> None:
 def test_runs_of_unknown_size_only_leave_an_empty_chart() -> None:
     figure = render(Comparison((made("a", None), replace(made("b", None), densities=())), ()))
     assert figure.svg.count("<svg") == 2
+
+
+def test_where_the_luck_of_the_base_cannot_be_told_its_bounds_are_left_out() -> None:
+    run = made("a", 500_000_000)
+    wide = Interval(0.3, nan, nan)
+    found = Comparison((replace(run, densities=tuple(replace(d, with_luck=wide) for d in run.densities)),) * 2, ())
+    assert render(found).svg.count("<svg") == 2
+    assert [row[5] for row in tables(found)[0].rows] == ["– to –"] * 6
+    rows = list(csv.DictReader(as_csv(found).splitlines()))
+    assert {(row["low_with_luck"], row["high_with_luck"]) for row in rows} == {("", "")}
 
 
 def test_the_notes_say_in_what_the_runs_differ(two: tuple[Path, Path], settings: dict[str, Any]) -> None:

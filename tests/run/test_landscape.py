@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 import thickets.planes as command
 from tests.conftest import Ended
-from thickets.analysis.landscape import LandscapeFigures, Plane, Spot, blend, landscapes, planes
+from thickets.analysis.landscape import LandscapeFigures, Plane, Spot, blend, landscape_figures
 from thickets.analysis.statistics import share
 from thickets.config import RunConfig, merge, parse
-from thickets.planes import Wanted, landscape
+from thickets.planes import Wanted, landscape, plane_of
 from thickets.randopt import execute
 from thickets.report.landscape import render
 from thickets.store import Run
@@ -74,7 +74,7 @@ def test_a_plane_from_command_to_page(finished: RunConfig, thickets: Command) ->
     assert ended.code == 0, ended.err
     assert "landscape: 9 models, going on after 3" in ended.err
     with Run.read(directory) as run:
-        (found,) = landscapes(run)
+        (found,) = landscape_figures(run, plane_of(run, Wanted(grid=3, span=1.0)))
         members = run.meta("members")
         scores = {t.candidate: t.score for t in run.scores("selection")}
         steps = {t.candidate: t.perturbation for t in run.scores("selection")}
@@ -125,22 +125,24 @@ def test_a_plane_that_was_killed_goes_on_where_it_was(finished: RunConfig, tmp_p
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    with Run.read(finished.directory) as run:
+        plane = plane_of(run, Wanted(grid=15, questions=8))
     done = 0
     deadline = time.monotonic() + 200
     while done < 20 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
         with Run.read(finished.directory) as run:
-            done = max((len(run.ledger(p.ledger).recorded("selection")) for p in planes(run)), default=0)
+            done = len(run.ledger(plane.ledger).recorded("selection"))
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     with Run.read(finished.directory) as run:
-        (half,) = landscapes(run)
+        (half,) = landscape_figures(run, plane)
     assert 20 <= len(half.spots) < 225
     assert "of 225 points are evaluated" in render([half])[0].caption
     ended = thickets("landscape", finished.directory, *arguments)
     assert f"landscape: 225 models, going on after {len(half.spots)}" in ended.err
     with Run.read(finished.directory) as run:
-        (whole,) = landscapes(run)
+        (whole,) = landscape_figures(run, plane)
     assert whole.complete
     known = {(s.a, s.b): s for s in whole.spots}
     assert all(known[s.a, s.b] == s for s in half.spots)
@@ -169,7 +171,7 @@ def spot(a: float, b: float, score: float | None) -> Spot:
 def test_a_point_without_a_score_is_left_empty() -> None:
     plane = Plane((1, 2), (4, 5), "validation", 2, 1.0, 8)
     spots = (spot(-1, -1, 0.5), spot(1, -1, None), spot(-1, 1, 0.25))
-    figures = LandscapeFigures(plane, None, 8, spot(0, 0, 0.5), (spot(1, 0, 0.75), spot(0, 1, 0.5)), spots, 0.3)
+    figures = LandscapeFigures(plane, None, 8, spot(0, 0, 0.5), (spot(1, 0, 0.75), spot(0, 1, 0.5)), spots)
     (figure,) = render([figures])
     assert "1 points could not be scored" in figure.caption
     assert "3 of 4 points are evaluated" in figure.caption
@@ -200,7 +202,7 @@ def test_what_cannot_be_drawn_is_said_in_a_sentence(finished: RunConfig, thicket
         assert said in ended.err
         assert "Traceback" not in ended.err
     with Run.read(finished.directory) as run:
-        assert not any(figures.spots for figures in landscapes(run))
+        assert not [name for name in run.ledgers() if name.startswith("landscape")]
 
 
 def test_a_run_must_be_finished_and_have_the_split(settings: dict[str, Any], thickets: Command) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import Ended
-from thickets.analysis.parts import correlations, part_scores, parts
+from thickets.analysis.discordance import discordance
+from thickets.analysis.parts import part_scores, parts
 from thickets.config import merge, parse
 from thickets.ensemble import Ensemble, read_ensemble
 from thickets.errors import ConfigError, DataError, TaskError
@@ -43,7 +45,11 @@ def test_a_run_of_two_tasks_keeps_the_best_of_each_and_of_both(both: dict[str, A
                 assert score.examples == 16
                 assert score.reward == pytest.approx(sum(o.judgement.reward for o in mine))
         tested = run.recorded("test")
+        related = discordance(run)
         best = sorted((t for t in part_scores(run, "custom") if t.candidate is not None), key=lambda t: -t.score)
+    assert related is not None
+    tables = [[r for _, r in part.correlation] for part in summary.parts]
+    assert tables == pytest.approx(np.array(related.correlation), nan_ok=True)
     custom, _ = summary.parts
     assert custom.members[0].score == best[0].score
     assert {m.candidate for p in summary.parts for m in p.members} | {m.candidate for m in summary.members} <= tested
@@ -110,14 +116,6 @@ def test_bad_combinations(both: dict[str, Any]) -> None:
         make_task(parse({"model": "x", "task": "gsm8k,countdow"}).task)
     with pytest.raises(DataError, match="task countdown: the splits need"):
         execute(parse(merge(both, {"task": {"each": {"countdown": {"size": 20}}}})))
-
-
-def test_correlations_are_of_ranks() -> None:
-    scores = {"a": [1.0, 2.0, 3.0, 40.0], "b": [0.1, 0.2, 0.3, 0.35], "c": [4.0, 3.0, 2.0, 1.0], "d": [1.0] * 4}
-    found = correlations(scores)
-    assert found["a", "b"] == pytest.approx(1)
-    assert found["a", "c"] == pytest.approx(-1)
-    assert found["a", "d"] != found["a", "d"]
 
 
 def test_settings_of_parts_are_plain_data(both: dict[str, Any]) -> None:

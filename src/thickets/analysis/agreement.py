@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thickets.analysis.statistics import Interval, Paired, paired, share
+from thickets.analysis.voting import right_of
 from thickets.ensemble.votes import VoteRule, vote_rule
 from thickets.store import ABSTAINS, Run, Table
 from thickets.types import SplitName
@@ -78,16 +79,12 @@ class Agreement:
     additions: tuple[Addition, ...]
 
 
-def agreement(run: Run, split: SplitName = "test", part: tuple[int, int] | None = None) -> Agreement | None:
-    """How a run's members voted; `None` until all of them were evaluated on the split.
-
-    `part`: only those of its questions, where a run is of several tasks.
-    """
+def agreement(run: Run, split: SplitName = "test") -> Agreement | None:
+    """How a run's members voted; `None` until all of them were evaluated on the split."""
     members = run.meta("members") or []
     if not members or not {None, *members} <= run.recorded(split):
         return None
     table = run.table(split)
-    table = table if part is None else table.within(part)
     base = table.base
     if base is None or not table.questions:
         return None
@@ -100,7 +97,8 @@ def agreement_of(split: SplitName, base: Right, members: Table, rule: VoteRule) 
     pairs = _pairs(keys)
     above = np.array(pairs)[np.triu_indices(len(keys), 1)]
     known = above[~np.isnan(above)]
-    winners = rule.winners(keys)
+    by_k = rule.winners_by_k(keys)
+    winners = by_k[-1]
     return Agreement(
         split=split,
         questions=members.questions,
@@ -109,9 +107,9 @@ def agreement_of(split: SplitName, base: Right, members: Table, rule: VoteRule) 
         mean=float(known.mean()) if len(known) else float("nan"),
         same_errors=_same_errors(keys, correct),
         effective=effective_voters(correct),
-        margins=tuple(_margins(keys, _chosen(correct, winners), winners)),
+        margins=tuple(_margins(keys, right_of(correct, winners), winners)),
         undecided=int((winners < 0).sum()),
-        additions=tuple(_additions(members, base, rule)),
+        additions=tuple(_additions(members, base, rule, right_of(correct, by_k))),
     )
 
 
@@ -135,12 +133,6 @@ def _ranked(table: Table, members: list[int]) -> Table:
     rewards, correct, keys = found.rewards.copy(), found.correct.copy(), found.keys.copy()
     rewards[failed], correct[failed], keys[failed] = 0, False, ABSTAINS
     return Table(np.array(members, np.int64), found.sigmas, rewards, correct, keys)
-
-
-def _chosen(correct: Right, winners: Keys) -> Right:
-    """Whether the vote is right on each question; where nobody votes it is wrong."""
-    right: Right = correct[winners, np.arange(correct.shape[1])] & (winners >= 0)
-    return right
 
 
 def _pairs(keys: Keys) -> tuple[tuple[float, ...], ...]:
@@ -182,22 +174,22 @@ def _margins(keys: Keys, right: Right, winners: Keys) -> list[Margin]:
     return found
 
 
-def _additions(members: Table, base: Right, rule: VoteRule) -> list[Addition]:
+def _additions(members: Table, base: Right, rule: VoteRule, by_k: Right) -> list[Addition]:
+    """`by_k` is whether the vote of the first member alone, of the first two, … is right, as rows of `[K, n]`."""
     keys, correct = members.keys, members.correct
     k, n = keys.shape
-    by_k = [float(_chosen(correct[:i], rule.winners(keys[:i])).mean()) for i in range(1, k + 1)]
-    whole = _chosen(correct, rule.winners(keys)).tolist()
-    before = [float(base.mean()), *by_k[:-1]]
+    whole, reached = by_k[-1].tolist(), by_k.mean(axis=1).tolist()
+    before = [float(base.mean()), *reached[:-1]]
     found = []
     for row in range(k):
         rest = np.arange(k) != row
-        without = _chosen(correct[rest], rule.winners(keys[rest])).tolist() if k > 1 else None
+        without = right_of(correct[rest], rule.winners(keys[rest])).tolist() if k > 1 else None
         found.append(
             Addition(
                 row + 1,
                 int(members.candidates[row]),
                 share(int(correct[row].sum()), n),
-                by_k[row] - before[row],
+                reached[row] - before[row],
                 None if without is None else paired(without, whole),
             )
         )

@@ -18,7 +18,7 @@ class Standing:
     """One model or vote on a held-out split. `passes` is its answers to one question.
 
     `kind` is `base`, `control` or `vote`; `randopt_over` is RandOpt@K minus it and `adjusted` the Holm-adjusted p-value
-    of that, `None` off the test split, where nothing is claimed.
+    of that, `None` where it is RandOpt@K itself. `same_as` is whose answers its own are, `vote` or `base`.
     """
 
     kind: str
@@ -27,12 +27,17 @@ class Standing:
     accuracy: Interval
     randopt_over: Paired | None
     adjusted: float | None
+    same_as: str | None = None
 
 
 def sentences(summary: Summary) -> tuple[str, ...]:
-    """The result in plain words; none before the test. The gate's comes first unless the gate was passed."""
+    """The result in plain words; none before the test. The gate's comes first unless the gate was passed.
+
+    Where there are no test questions the gate's is all there is, once the validation questions are answered.
+    """
     if summary.test is None:
-        return ()
+        decided = summary.validation is not None and not summary.sizes.get("test", 0)
+        return (summary.evidence.gate.sentence,) if decided and summary.evidence else ()
     found = headline(summary.test, len(summary.members))
     if summary.evidence is None:
         return (found,)
@@ -59,14 +64,15 @@ def standings(summary: Summary, split: SplitName = "test") -> tuple[Standing, ..
 
 
 def _standings(summary: Summary, split: SplitName, held_out: HeldOut) -> Iterator[Standing]:
-    adjusted = summary.evidence.adjusted if summary.evidence and split == "test" else {}
+    adjusted = summary.evidence.adjusted.get(split, {}) if summary.evidence else {}
     k = len(summary.members)
     yield Standing("base", "base", 1, held_out.base, held_out.gain, adjusted.get("base"))
     for baseline in sorted(summary.baselines, key=lambda b: b.spent.passes if b.spent else 0):
         measured = baseline.on(split)
         if measured is not None and baseline.spent is not None:
             over, p_value = measured.randopt_over, adjusted.get(baseline.name)
-            yield Standing("control", baseline.title, baseline.spent.passes, measured.accuracy, over, p_value)
+            passes = baseline.spent.passes
+            yield Standing("control", baseline.title, passes, measured.accuracy, over, p_value, baseline.same_as)
     yield Standing("vote", f"RandOpt@{k}", k, held_out.ensemble, None, None)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from thickets.analysis.statistics import Interval, Paired, paired, share
+from thickets.analysis.voting import Voted
 from thickets.baselines.base import HELD_OUT, Answer, Baseline, Spent, known_baselines
 from thickets.store import Run
 from thickets.types import SplitName
-
-# Whether the base, and whether RandOpt@K is right on each question of a split, in order.
-Rights = Mapping[SplitName, tuple[Sequence[bool], Sequence[bool]]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,8 @@ class BaselineHeldOut:
 class BaselineFigures:
     """One baseline. Without figures on any split, `reason` says why: it says nothing here, or was not run.
 
-    `default` are those without which a gain says little: the report names what is missing of them.
+    `default` are those without which a gain says little: the report names what is missing of them. `same_as` is whose
+    answers its own are (`vote`, `base`), as `Baseline.same_as` says.
     """
 
     name: str
@@ -43,6 +42,7 @@ class BaselineFigures:
     spent: Spent | None
     details: Mapping[str, Any]
     reason: str | None
+    same_as: str | None = None
 
     def on(self, split: SplitName) -> BaselineHeldOut | None:
         """Its figures on a split."""
@@ -58,14 +58,14 @@ NOT_RUN = "not run"
 UNFINISHED = "not finished"
 
 
-def baseline_figures(run: Run, rights: Rights) -> tuple[BaselineFigures, ...]:
-    """Every default baseline, whether or not it was run, and every other one that was."""
-    found = (_figures(cls(), run, rights) for cls in known_baselines().values())
+def baseline_figures(run: Run, votes: Mapping[SplitName, Voted]) -> tuple[BaselineFigures, ...]:
+    """Every default baseline, whether or not it was run, and every other one that was; on the splits voted on."""
+    found = (_figures(cls(), run, votes) for cls in known_baselines().values())
     return tuple(f for f in found if f.default or f.reason != NOT_RUN)
 
 
-def _figures(baseline: Baseline, run: Run, rights: Rights) -> BaselineFigures:
-    held_out = tuple(_held_out(baseline, run, rights))
+def _figures(baseline: Baseline, run: Run, votes: Mapping[SplitName, Voted]) -> BaselineFigures:
+    held_out = tuple(_held_out(baseline, run, votes))
     return BaselineFigures(
         name=baseline.name,
         title=baseline.title(run),
@@ -74,23 +74,23 @@ def _figures(baseline: Baseline, run: Run, rights: Rights) -> BaselineFigures:
         spent=baseline.spent(run) if held_out else None,
         details=baseline.details(run) if held_out else {},
         reason=None if held_out else _reason(baseline, run),
+        same_as=baseline.same_as(run) if held_out else None,
     )
 
 
-def _held_out(baseline: Baseline, run: Run, rights: Rights) -> Iterator[BaselineHeldOut]:
+def _held_out(baseline: Baseline, run: Run, votes: Mapping[SplitName, Voted]) -> Iterator[BaselineHeldOut]:
     if baseline.name in (run.meta("unsuited") or {}):
         return
     for split in HELD_OUT:
-        answers = baseline.answers(run, split) if split in rights else None
+        answers = baseline.answers(run, split) if split in votes else None
         if not answers:
             continue
-        base, randopt = rights[split]
         right = [a.correct for a in answers]
         yield BaselineHeldOut(
             split,
             share(sum(right), len(right)),
-            paired(right, randopt),
-            paired(base, right),
+            paired(right, votes[split].right),
+            paired(votes[split].base_right, right),
             sum(a.key is None for a in answers) / len(answers),
             tuple(answers),
         )

@@ -22,9 +22,7 @@ from typing import Any, Literal
 
 from thickets.analysis.parts import parts
 from thickets.analysis.statistics import Interval, share
-from thickets.analysis.voting import member_outcomes
-from thickets.ensemble.deciding import decide_all
-from thickets.searching import rank
+from thickets.analysis.voting import Voted, members_of, voted
 from thickets.store import Run
 from thickets.tasks import Right, Task, task_class
 from thickets.types import Outcome, SplitName
@@ -83,31 +81,31 @@ class Changes:
 
 def changes(run: Run, split: SplitName = "test") -> Changes | None:
     """What became of each question of a split; `None` until base and members were evaluated on it."""
-    kept = rank(run.scores("selection"))[: run.config.ensemble.top_k] if run.meta("members") else []
-    members = member_outcomes(run, split, kept)
-    examples = run.examples(split)
-    if members is None or not examples:
-        return None
-    base = run.trials(split, [None])[0].outcomes
+    found = voted(run, split, members_of(run, run.scores("selection")))
+    return changes_of(run, found) if found is not None and found.base else None
+
+
+def changes_of(run: Run, found: Voted) -> Changes:
+    """What became of each question that was voted on."""
+    split, base, members, examples = found.split, found.base, found.members, run.examples(found.split)
     asked: list[_Question] = []
     for start, end, task in _tasks(run, split, len(examples)):
         answers = list(zip(base[start:end], *(m[start:end] for m in members), strict=True))
         closed = _closed(answers)
         asked += [_Question(task, a, e.columns, closed) for a, e in zip(answers, examples[start:end], strict=True)]
-    decided = decide_all(run.config.ensemble.vote, members)
-    kinds = [question.kind(right) for question, (_, right) in zip(asked, decided, strict=True)]
+    kinds = [question.kind(right) for question, right in zip(asked, found.right, strict=True)]
     ensemble = _tally(kinds)
     return Changes(
         split=split,
         ensemble=ensemble,
         form=share(ensemble.formatted, ensemble.formatted + ensemble.new),
-        candidates=tuple(t.candidate for t in kept if t.candidate is not None),
+        candidates=found.candidates,
         members=tuple(
             _tally([question.kind(o.judgement.correct) for question, o in zip(asked, outcomes, strict=True)])
             for outcomes in members
         ),
         differences=tuple(
-            Difference(i, examples[i].label, kind, base[i].judgement.key, decided[i][0].key)
+            Difference(i, examples[i].label, kind, base[i].judgement.key, found.votes[i].key)
             for i, kind in enumerate(kinds)
             if kind is not None
         ),

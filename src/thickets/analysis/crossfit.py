@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thickets.analysis.statistics import Interval
+from thickets.analysis.voting import right_of
 from thickets.ensemble.votes import VoteRule, vote_rule
 from thickets.store import Run, Table
 
@@ -23,6 +24,7 @@ _AT_ONCE = 64
 _NORMAL = 1.959963984540054
 
 Floats = npt.NDArray[np.float64]
+Sides = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,9 @@ class CrossFit:
     worse: float
 
 
-def crossfit(run: Run, splits: int = 200, seed: int = 0, part: tuple[int, int] | None = None) -> CrossFit | None:
-    """Repeated cross-fitting over the selection split of a run; `None` where too little is recorded for it.
-
-    `part`: only those of its questions, where a run is of several tasks.
-    """
+def crossfit(run: Run, splits: int = 200, seed: int = 0) -> CrossFit | None:
+    """Repeated cross-fitting over the selection split of a run; `None` where too little is recorded for it."""
     table = run.table("selection")
-    table = table if part is None else table.within(part)
     ensemble = run.config.ensemble
     if table.base is None or table.questions < LEAST_QUESTIONS or len(table.others.candidates) < ensemble.top_k:
         return None
@@ -81,12 +79,14 @@ def crossfit_table(table: Table, top_k: int, rule: VoteRule, splits: int = 200, 
         raise ValueError("cross-fitting compares with the base, and the table has no row of it")
     base_right, n = base.correct[0], table.questions
     gains, variances, accuracies = [], [], []
-    for chosen in _halves(n, splits, seed):
+    random = np.random.Generator(np.random.PCG64(seed))
+    for begun in range(0, splits, _AT_ONCE):
+        chosen = halves(n, min(_AT_ONCE, splits - begun), random)
         right = np.zeros((chosen.shape[1], n), np.bool_)
         for side in (chosen, ~chosen):
-            for number, members in enumerate(_best(others, side, top_k)):
+            for number, order in enumerate(ranked(others, side)):
                 where = ~side[:, number]
-                right[number, where] = _vote(others, members, where, rule)
+                right[number, where] = _vote(others, order[:top_k], where, rule)
         for row in right:
             gained, lost = int((row & ~base_right).sum()), int((base_right & ~row).sum())
             gains.append((gained - lost) / n)
@@ -107,33 +107,27 @@ def crossfit_table(table: Table, top_k: int, rule: VoteRule, splits: int = 200, 
     )
 
 
-def _halves(n: int, splits: int, seed: int) -> Iterator[npt.NDArray[np.bool_]]:
-    """Random halves as columns of `[n, at most _AT_ONCE]`; of an odd number of questions the first is the smaller."""
-    random = np.random.Generator(np.random.PCG64(seed))
-    for begun in range(0, splits, _AT_ONCE):
-        chosen = np.zeros((n, min(_AT_ONCE, splits - begun)), np.bool_)
-        for column in chosen.T:
-            column[random.permutation(n)[: n // 2]] = True
-        yield chosen
+def halves(n: int, number: int, random: np.random.Generator) -> Sides:
+    """Random halves of n questions as columns of `[n, number]`; of an odd number of questions each is the smaller."""
+    chosen = np.zeros((n, number), np.bool_)
+    for column in chosen.T:
+        column[random.permutation(n)[: n // 2]] = True
+    return chosen
 
 
-def _best(others: Table, chosen: npt.NDArray[np.bool_], top_k: int) -> Iterator[npt.NDArray[np.intp]]:
-    """The rows of the best candidates on each half, best first, ranked as `search.rank` does."""
+def ranked(others: Table, chosen: Sides) -> Iterator[npt.NDArray[np.intp]]:
+    """The rows of the candidates, best first, on each column's questions: ranked as `searching.rank` does."""
     # Sums of a few hundred float32 numbers are exact in float64, so equal candidates stay equal in any order.
     weights = chosen.astype(np.float64)
-    rewards, correct = (np.stack([row @ weights for row in rows]) for rows in (others.rewards, others.correct))
+    rewards, correct = (rows.astype(np.float64) @ weights for rows in (others.rewards, others.correct))
     for reward, right in zip(rewards.T, correct.T, strict=True):
-        yield np.lexsort((others.candidates, -right, -reward))[:top_k]
+        yield np.lexsort((others.candidates, -right, -reward))
 
 
-def _vote(
-    others: Table, members: npt.NDArray[np.intp], where: npt.NDArray[np.bool_], rule: VoteRule
-) -> npt.NDArray[np.bool_]:
-    """Whether the members' vote is right on the questions `where`; if nobody votes it is wrong."""
-    winners = rule.winners(others.keys[np.ix_(members, where)])
-    correct = others.correct[np.ix_(members, where)]
-    found: npt.NDArray[np.bool_] = correct[winners, np.arange(correct.shape[1])] & (winners >= 0)
-    return found
+def _vote(others: Table, members: npt.NDArray[np.intp], where: Sides, rule: VoteRule) -> Sides:
+    """Whether the members' vote is right on the questions `where`."""
+    some = np.ix_(members, where)
+    return right_of(others.correct[some], rule.winners(others.keys[some]))
 
 
 def _variance(gained: int, lost: int, n: int) -> float:

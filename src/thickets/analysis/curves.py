@@ -20,14 +20,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from thickets.analysis.crossfit import LEAST_QUESTIONS, halves, ranked
 from thickets.analysis.statistics import Interval
+from thickets.analysis.voting import right_of
 from thickets.ensemble.votes import VoteRule, vote_rule
 from thickets.store import Run, Table
 
 _SUBSAMPLES = 60
 # Members that vote at most, as a multiple of those kept: enough to see whether more would help.
 _BEYOND, _AT_LEAST = 4, 50
-_LEAST_QUESTIONS = 4
 # Subsamples whose votes are counted at once; bounds the memory.
 _TOGETHER = 15
 
@@ -72,12 +73,11 @@ class CurveFigures:
         return {n: self.against_k(n) for n in sorted({p.n for p in self.points})}
 
 
-def curves(run: Run, part: tuple[int, int] | None = None, subsamples: int = _SUBSAMPLES) -> CurveFigures | None:
-    """The curves of a run, or of one `part` of its questions; `None` where too little is recorded for them."""
+def curves(run: Run, subsamples: int = _SUBSAMPLES) -> CurveFigures | None:
+    """The curves of a run; `None` where too little is recorded for them."""
     table = run.table("selection")
     failed = len(run.recorded("selection") - {None}) - len(table.others.candidates)
-    table = table if part is None else table.within(part)
-    if table.base is None or table.questions < _LEAST_QUESTIONS or not len(table.others.candidates):
+    if table.base is None or table.questions < LEAST_QUESTIONS or not len(table.others.candidates):
         return None
     ensemble = run.config.ensemble
     return curves_of(table, vote_rule(ensemble.vote), ensemble.top_k, failed, subsamples)
@@ -136,14 +136,12 @@ class _Draw:
 
 def _draws(table: Table, tried: int, number: int, seed: int) -> Iterator[_Draw]:
     random = np.random.Generator(np.random.PCG64(seed))
-    others, n = table.others, table.questions
-    # Sums of a few hundred float32 numbers are exact in float64, so equal candidates stay equal.
-    rewards, correct = others.rewards.astype(np.float64), others.correct.astype(np.float64)
+    others = table.others
     for _ in range(number):
-        first = np.zeros(n, np.bool_)
-        first[random.permutation(n)[: n // 2]] = True
-        ranked = [np.lexsort((others.candidates, -correct @ side, -rewards @ side)) for side in (first, ~first)]
-        yield _Draw(first, (ranked[0], ranked[1]), random.permutation(tried)[: len(others.candidates)])
+        first = halves(table.questions, 1, random)
+        on_first, on_second = ranked(others, np.hstack([first, ~first]))
+        place = random.permutation(tried)[: len(others.candidates)]
+        yield _Draw(first[:, 0], (on_first, on_second), place)
 
 
 def _accuracies(others: Table, rule: VoteRule, chosen: Sequence[npt.NDArray[np.intp]], ks: Sequence[int]) -> Floats:
@@ -151,8 +149,7 @@ def _accuracies(others: Table, rule: VoteRule, chosen: Sequence[npt.NDArray[np.i
     members = np.concatenate(chosen, axis=1)
     every = np.tile(np.arange(others.questions), len(chosen))
     keys, correct = others.keys[members, every], others.correct[members, every]
-    winners = rule.winners_by_k(keys)[np.array(ks) - 1]
-    right = correct[winners, np.arange(len(every))] & (winners >= 0)
+    right = right_of(correct, rule.winners_by_k(keys)[np.array(ks) - 1])
     found: Floats = right.reshape(len(ks), len(chosen), others.questions).mean(axis=2).T
     return found
 

@@ -24,7 +24,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +32,8 @@ from thickets.analysis.statistics import Interval, share
 from thickets.store import Run, Table
 from thickets.types import Perturbation
 
-# Rewards are sums of floats: a score that is equal but for the last bits reaches the margin.
+# Rewards are sums of floats, in arrays of single precision: a score that is equal but for the last bits reaches the
+# margin. As a share of the base's score where that is above 1.
 _SLACK = 1e-6
 _MARGINS = 60
 _DRAWS = 4000
@@ -42,8 +42,6 @@ _COINS = 500
 _TOGETHER = 500
 
 Floats = NDArray[np.float64]
-# A curve asks for the same few shares again and again.
-_wilson = lru_cache(maxsize=4096)(share)
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class DensityCurve:
 
     `failed` of the `tried` could not be scored; they reach no margin and count in every share. The intervals of
     `reached` are over perturbations; those `with_luck` reach as far as the curve would if the base had been as lucky,
-    or as unlucky, as 95 % of bases are.
+    or as unlucky, as 95 % of bases are; their bounds are NaN where that luck cannot be told.
     """
 
     sigma: float | None
@@ -71,7 +69,8 @@ class DensityFigures:
     and hardly a redrawn base.
     `curves` has one for each sigma, smallest first, and the last for all together; `resampled` is the share of
     redrawn sets of questions on which the base itself would reach its score plus the margin. `luck` is half the
-    95 % interval, over questions, of how much better than the base the candidates are on average.
+    95 % interval, over questions, of how much better than the base the candidates are on average; NaN where that cannot
+    be told, from one question or without a scored candidate.
     """
 
     base: float
@@ -87,15 +86,15 @@ class DensityFigures:
         return min(range(len(self.margins)), key=lambda i: abs(self.margins[i]))
 
 
-def density(run: Run, part: tuple[int, int] | None = None) -> DensityFigures | None:
-    """Density of a run on its selection split, or on the questions of one `part` of it; `None` before any trial."""
+def density(run: Run) -> DensityFigures | None:
+    """Density of a run on its selection split; `None` before any trial."""
     table = run.table("selection")
     without = run.recorded("selection") - {None, *table.others.candidates.tolist()}
     failed = [t.perturbation for t in run.trials("selection", list(without))] if without else []
     sigmas = [p.sigma for p in failed if isinstance(p, Perturbation)]
     if table.base is None or not len(table.others.candidates) + len(sigmas):
         return None
-    return density_of(table if part is None else table.within(part), sigmas)
+    return density_of(table, sigmas)
 
 
 def density_of(table: Table, failed: Sequence[float] = ()) -> DensityFigures:
@@ -108,18 +107,24 @@ def density_of(table: Table, failed: Sequence[float] = ()) -> DensityFigures:
     redrawn = _redrawn(base)
     # Where all candidates are worse than the base, chance still reaches above it.
     margins = margin_grid([*differences.mean(axis=1), np.percentile(redrawn, 97.5)])
+    least = _least(float(base.mean()), margins)
     sigmas = sorted({*others.sigmas.tolist(), *failed})
     luck, lost = _luck(differences), list(failed)
-    curves = [_curve(s, differences[others.sigmas == s], lost.count(s), margins, luck) for s in sigmas]
+    curves = [_curve(s, differences[others.sigmas == s], lost.count(s), least, luck) for s in sigmas]
     coins = [sum(c.by_chance[i] * c.tried for c in curves) / sum(c.tried for c in curves) for i in range(len(margins))]
     return DensityFigures(
         float(base.mean()),
         len(base),
         tuple(margins),
-        (*curves, _shares(None, differences, len(lost), margins, luck, coins)),
-        tuple((_reaching(redrawn, margins) / _DRAWS).tolist()),
+        (*curves, _shares(None, differences, len(lost), least, luck, coins)),
+        tuple((_reaching(redrawn, least) / _DRAWS).tolist()),
         luck,
     )
+
+
+def reaching(scores: Sequence[float], base: float) -> int:
+    """How many of the scores reach the base's, as the curves count it at margin zero."""
+    return int(_reaching(np.asarray(scores, np.float64) - base, _least(base, [0.0]))[0])
 
 
 def margin_grid(gains: Sequence[float] | Floats) -> list[float]:
@@ -133,51 +138,59 @@ def margin_grid(gains: Sequence[float] | Floats) -> list[float]:
     return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
 
 
-def _curve(sigma: float, differences: Floats, failed: int, margins: Sequence[float], luck: float) -> DensityCurve:
-    by_chance = _coins(differences, margins) * len(differences) / (len(differences) + failed)
-    return _shares(sigma, differences, failed, margins, luck, by_chance.tolist())
+def _least(base: float, margins: Sequence[float]) -> Floats:
+    """The gain over the base's score from which on each margin is reached."""
+    return np.asarray(margins, np.float64) - _SLACK * max(1.0, abs(base))
+
+
+def _curve(sigma: float, differences: Floats, failed: int, least: Floats, luck: float) -> DensityCurve:
+    by_chance = _coins(differences, least) * len(differences) / (len(differences) + failed)
+    return _shares(sigma, differences, failed, least, luck, by_chance.tolist())
 
 
 def _shares(
     sigma: float | None,
     differences: Floats,
     failed: int,
-    margins: Sequence[float],
+    least: Floats,
     luck: float,
     by_chance: Sequence[float],
 ) -> DensityCurve:
     tried, gains = len(differences) + failed, differences.mean(axis=1)
+
     reached, fewer, more = (
-        [_wilson(int(hits), tried) for hits in _reaching(gains, np.asarray(margins) + by)] for by in (0.0, luck, -luck)
+        [share(int(hits), tried) for hits in _reaching(gains, least + by)] for by in (0.0, luck, -luck)
     )
-    with_luck = (Interval(r.value, least.low, most.high) for r, least, most in zip(reached, fewer, more, strict=True))
-    return DensityCurve(sigma, tried, failed, tuple(reached), tuple(by_chance), tuple(with_luck))
+    wide = [Interval(r.value, f.low, m.high) for r, f, m in zip(reached, fewer, more, strict=True)]
+    if math.isnan(luck):
+        wide = [Interval(r.value, luck, luck) for r in reached]
+    return DensityCurve(sigma, tried, failed, tuple(reached), tuple(by_chance), tuple(wide))
 
 
 def _luck(differences: Floats) -> float:
     """By how much the mean gain of all candidates moves with the questions, the base's luck on each among it."""
     candidates, questions = differences.shape
     if not candidates or questions < 2:
-        return 0.0
+        return float("nan")
     return 1.96 * float(differences.mean(axis=0).std(ddof=1)) / math.sqrt(questions)
 
 
-def _reaching(values: Floats, margins: Sequence[float] | Floats) -> NDArray[np.int64]:
-    """How many of the values reach each margin."""
-    return len(values) - np.searchsorted(np.sort(values), np.asarray(margins) - _SLACK, side="left")
+def _reaching(gains: Floats, least: Floats) -> NDArray[np.int64]:
+    """How many of the gains are each of these at least."""
+    return len(gains) - np.searchsorted(np.sort(gains), least, side="left")
 
 
-def _coins(differences: Floats, margins: Sequence[float]) -> Floats:
+def _coins(differences: Floats, least: Floats) -> Floats:
     """The share that reaches each margin when a coin decides every difference between a candidate and the base."""
     candidates, questions = differences.shape
-    hits = np.zeros(len(margins))
+    hits = np.zeros(len(least))
     if not candidates:
         return hits
     signs = np.random.Generator(np.random.PCG64(0)).choice((-1.0, 1.0), size=(questions, _COINS))
     for first in range(0, candidates, _TOGETHER):
         gains = (differences[first : first + _TOGETHER] @ signs / questions).ravel()
         # Every throw and its opposite: what is likely as a gain is likely as a loss, exactly.
-        hits += _reaching(gains, margins) + _reaching(-gains, margins)
+        hits += _reaching(gains, least) + _reaching(-gains, least)
     shares: Floats = hits / (candidates * 2 * _COINS)
     return shares
 

@@ -28,6 +28,8 @@ from thickets.analysis.parts import parts
 from thickets.analysis.statistics import Interval
 from thickets.store import Run, Table
 
+# Rewards are kept in single precision, and their means differ by so much where they are equal.
+_SLACK = 1e-6
 # Subsets of one task: so many at most, of so many questions at least.
 _SUBSETS, _QUESTIONS = 6, 10
 _DRAWS = 1000
@@ -94,8 +96,8 @@ def subsets(questions: int) -> dict[str, NDArray[np.int64]]:
 
 def discordance_of(candidates: Table, columns: Mapping[str, NDArray[np.int64]], of_tasks: bool) -> DiscordanceFigures:
     """Discordance of candidates (a table without the base) over columns, each given by its questions."""
-    scores = np.stack([candidates.rewards[:, where].mean(axis=1, dtype=np.float64) for where in columns.values()], 1)
-    correlation = correlations_of(percentile_ranks(scores))
+    scores = _scores(candidates, columns)
+    correlation = _correlations(percentile_ranks(scores))
     reliability = [_reliability(candidates.rewards[:, where]) for where in columns.values()]
     trusted = np.sqrt(np.clip(reliability, 0.0, 1.0))
     varying = sum(math.isfinite(row[i]) for i, row in enumerate(correlation.tolist()))
@@ -112,15 +114,31 @@ def discordance_of(candidates: Table, columns: Mapping[str, NDArray[np.int64]], 
     )
 
 
+def correlations(candidates: Table, columns: Mapping[str, NDArray[np.int64]]) -> Floats:
+    """Of candidates (a table without the base), the correlations of their ranks on each pair of columns: `[M, M]`.
+
+    NaN where all candidates are equal on a column.
+    """
+    return _correlations(percentile_ranks(_scores(candidates, columns)))
+
+
 def percentile_ranks(scores: Floats) -> Floats:
-    """Each column's scores as ranks from 0 to 1, ties at their mean rank."""
+    """Each column's scores as ranks from 0 to 1, ties at their mean rank; equal but for the last bits is a tie."""
     from scipy.stats import rankdata
 
-    ranks: Floats = (rankdata(np.round(scores, 9), axis=0) - 0.5) / len(scores)
+    order = scores.argsort(axis=0)
+    ordered = np.take_along_axis(scores, order, axis=0)
+    levels = np.zeros(scores.shape, np.int64)
+    np.put_along_axis(levels, order, (np.diff(ordered, axis=0, prepend=ordered[:1]) > _SLACK).cumsum(axis=0), axis=0)
+    ranks: Floats = (rankdata(levels, axis=0) - 0.5) / len(scores)
     return ranks
 
 
-def correlations_of(ranks: Floats) -> Floats:
+def _scores(candidates: Table, columns: Mapping[str, NDArray[np.int64]]) -> Floats:
+    return np.stack([candidates.rewards[:, where].mean(axis=1, dtype=np.float64) for where in columns.values()], 1)
+
+
+def _correlations(ranks: Floats) -> Floats:
     """Pearson correlations between the columns; NaN where a column does not vary."""
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -147,7 +165,7 @@ def _row(sigma: float | None, scores: Floats) -> Discordance:
     if len(scores) < 3:
         return Discordance(sigma, len(scores), Interval(float("nan"), float("nan"), float("nan")))
     ranks = percentile_ranks(scores)
-    return Discordance(sigma, len(scores), Interval(_off_diagonal(correlations_of(ranks)), *_bootstrap(ranks)))
+    return Discordance(sigma, len(scores), Interval(_off_diagonal(_correlations(ranks)), *_bootstrap(ranks)))
 
 
 def _bootstrap(ranks: Floats) -> tuple[float, float]:
@@ -192,7 +210,7 @@ def _reliability(rewards: NDArray[np.float32]) -> float:
             rewards[:, order[half]].mean(axis=1, dtype=np.float64)
             for half in np.split(np.arange(number), [number // 2])
         ]
-        found.append(correlations_of(percentile_ranks(np.stack(halves, 1)))[0, 1])
+        found.append(_correlations(percentile_ranks(np.stack(halves, 1)))[0, 1])
     known = [r for r in found if np.isfinite(r)]
     if not known:
         return float("nan")

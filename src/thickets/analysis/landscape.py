@@ -10,16 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from statistics import median, stdev
 
 from thickets.analysis.parts import parts
 from thickets.analysis.statistics import Interval, share
 from thickets.store import Run
-from thickets.types import Blend, Perturbation, Point, SplitName, Trial
-
-_META = "landscapes"
+from thickets.types import Blend, Judgement, Perturbation, Point, SplitName, Trial
 
 
 @dataclass(frozen=True)
@@ -68,13 +66,18 @@ class Plane:
 
 @dataclass(frozen=True)
 class Spot:
-    """One point of the plane: mean reward and accuracy there, or why it could not be scored."""
+    """One point of the plane: mean reward and accuracy there, or why it could not be scored.
+
+    `luck` is by how much its difference to the base moves with the questions: half the 95 % interval of the paired
+    difference of mean rewards. `None` where it cannot be told, from fewer than two questions.
+    """
 
     a: float
     b: float
     score: float | None
     accuracy: Interval | None
     failure: str | None = None
+    luck: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class LandscapeFigures:
     """The plane on the questions of one task (`task` is `None` where the run has one, or for all together).
 
     `spots` are the points evaluated so far, in the plane's order; `base` and `members` are the marks, from the run's
-    own trials. `noise` is by how much the base's score moves by the luck of the questions: half its 95 % interval.
+    own trials.
     """
 
     plane: Plane
@@ -91,7 +94,12 @@ class LandscapeFigures:
     base: Spot
     members: tuple[Spot, Spot]
     spots: tuple[Spot, ...]
-    noise: float
+
+    @property
+    def luck(self) -> tuple[float, float] | None:
+        """The median and the largest luck of the points that differ from the base; `None` where it cannot be told."""
+        known = sorted(s.luck for s in self.spots if s.luck)
+        return (median(known), known[-1]) if known else None
 
     @property
     def complete(self) -> bool:
@@ -132,29 +140,6 @@ def shared(run: Run, plane: Plane) -> dict[int, Trial]:
     return {number: marks[a, b] for number, a, b in plane.points() if (a, b) in marks}
 
 
-def keep_plane(run: Run, plane: Plane) -> None:
-    """Record that there is such a plane, before its first point."""
-    known = run.meta(_META) or {}
-    if plane.ledger not in known:
-        run.set_meta(_META, {**known, plane.ledger: asdict(plane)})
-
-
-def planes(run: Run) -> list[Plane]:
-    """All planes that were begun, in that order."""
-    return [_plane(settings) for settings in (run.meta(_META) or {}).values()]
-
-
-def _plane(settings: Mapping[str, Any]) -> Plane:
-    pairs = {name: tuple(settings[name]) for name in ("ranks", "candidates")}
-    return Plane(**{**settings, **pairs})
-
-
-def landscapes(run: Run) -> list[LandscapeFigures]:
-    """Every plane of a run as far as it was evaluated: over all questions and, of several tasks, on those of each."""
-    begun = [plane for plane in planes(run) if run.ledger(plane.ledger).recorded(plane.split)]
-    return [figures for plane in begun for figures in landscape_figures(run, plane)]
-
-
 def landscape_figures(run: Run, plane: Plane) -> list[LandscapeFigures]:
     """The plane over all its questions and, where the run is of several tasks, on those of each."""
     chosen, places = asked(run, plane.split, plane.questions)
@@ -166,35 +151,37 @@ def landscape_figures(run: Run, plane: Plane) -> list[LandscapeFigures]:
     found = []
     for task, numbers in where.items():
         own = [chosen[i] for i in numbers]
-        one, other = (marks[c] for c in plane.candidates)
+        base, one, other = (_judged(marks[c], own) for c in (None, *plane.candidates))
+        at = {n: _judged(t, own) for n, t in known.items()} | {n: _judged(t, numbers) for n, t in ledger.items()}
         found.append(
             LandscapeFigures(
                 plane,
                 task,
                 len(own),
-                _spot(0.0, 0.0, marks[None], own),
-                (_spot(1.0, 0.0, one, own), _spot(0.0, 1.0, other, own)),
-                tuple(
-                    _spot(a, b, known[n], own) if n in known else _spot(a, b, ledger[n], numbers)
-                    for n, a, b in plane.points()
-                    if n in known or n in ledger
-                ),
-                _noise([marks[None].outcomes[i].judgement.reward for i in own]),
+                _spot(0.0, 0.0, base, base),
+                (_spot(1.0, 0.0, one, base), _spot(0.0, 1.0, other, base)),
+                tuple(_spot(a, b, at[n], base) for n, a, b in plane.points() if n in at),
             )
         )
     return found
 
 
-def _spot(a: float, b: float, trial: Trial, numbers: Sequence[int]) -> Spot:
-    """What a trial shows on some of its questions."""
-    if trial.failure is not None or not numbers:
-        return Spot(a, b, None, None, trial.failure)
-    some = [trial.outcomes[i].judgement for i in numbers]
-    right = share(sum(j.correct for j in some), len(some))
-    return Spot(a, b, math.fsum(j.reward for j in some) / len(some), right)
+def _judged(trial: Trial, numbers: Sequence[int]) -> list[Judgement] | str:
+    """What was said to some of a trial's questions, or why it has no answers."""
+    return trial.failure if trial.failure is not None else [trial.outcomes[i].judgement for i in numbers]
 
 
-def _noise(rewards: Sequence[float]) -> float:
-    n = len(rewards)
-    mean = math.fsum(rewards) / max(n, 1)
-    return 1.96 * math.sqrt(math.fsum((r - mean) ** 2 for r in rewards) / max(n - 1, 1) / max(n, 1))
+def _spot(a: float, b: float, found: list[Judgement] | str, base: list[Judgement] | str) -> Spot:
+    """What a model shows on some questions, beside the base on the same ones."""
+    if isinstance(found, str):
+        return Spot(a, b, None, None, found)
+    if not found:
+        return Spot(a, b, None, None)
+    right = share(sum(j.correct for j in found), len(found))
+    luck = None if isinstance(base, str) else _luck([j.reward - o.reward for j, o in zip(found, base, strict=True)])
+    return Spot(a, b, math.fsum(j.reward for j in found) / len(found), right, None, luck)
+
+
+def _luck(differences: Sequence[float]) -> float | None:
+    n = len(differences)
+    return 1.96 * stdev(differences) / math.sqrt(n) if n > 1 else None

@@ -1,4 +1,4 @@
-"""Several tasks in one run: who is good at which, and whether the same candidates are good at all of them.
+"""Several tasks in one run: where their questions lie, and who is good at which.
 
 Reads the run alone; knows nothing of drawing.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from thickets.searching.loop import rank
@@ -29,25 +29,6 @@ def part_scores(run: Run, part: str) -> list[TrialScore]:
 def part_members(run: Run, part: str) -> list[TrialScore]:
     """The best candidates of one task, best first, as many as the ensemble keeps."""
     return rank(part_scores(run, part))[: run.config.ensemble.top_k]
-
-
-def correlations(scores: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], float]:
-    """Pearson correlation of percentile ranks between tasks, ties at their mean rank (so Spearman's).
-
-    `scores` are those of the same candidates, in the same order, for every task. NaN where all of a task are equal.
-    """
-    from scipy.stats import rankdata
-
-    ranks = {name: rankdata(values) for name, values in scores.items()}
-    return {(a, b): _pearson(ranks[a], ranks[b]) for a in ranks for b in ranks}
-
-
-def _pearson(x: Any, y: Any) -> float:
-    if len(x) < 2:
-        return float("nan")
-    a, b = x - x.mean(), y - y.mean()
-    size = float((a @ a) * (b @ b)) ** 0.5
-    return float(a @ b) / size if size else float("nan")
 
 
 def candidates_by_part(run: Run) -> str:

@@ -6,16 +6,14 @@ Reads the outcomes of the selection split; knows nothing of engines or of drawin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from thickets.analysis.statistics import Interval
-from thickets.searching import rank
 from thickets.store import Run, Table
-from thickets.types import Perturbation, TrialScore
 
 # From fewer candidates of one sigma no spread can be told; they are then taken together with all others.
 _LEAST = 20
@@ -75,21 +73,23 @@ def shrinkage(run: Run) -> Shrinkage | None:
     base, others = table.base, table.others
     if base is None or not run.meta("members") or len(others.candidates) < 2 or table.questions < 2:
         return None
-    priors = dict(_priors(others))
-    trials = run.scores("selection")
-    members = tuple(_shrunk(t, priors) for t in rank(trials)[: run.config.ensemble.top_k])
+    # Not from the table, which has them in single precision: raw scores are those of the rest of the report.
+    scores = {t.candidate: t.score for t in run.scores("selection") if t.failure is None}
+    priors, everyone = shrink(others, [scores[candidate] for candidate in others.candidates.tolist()])
+    found = {shrunk.candidate: shrunk for shrunk in everyone}
+    members = tuple(found[candidate] for candidate in run.meta("members"))
     best = members[0]
     return Shrinkage(
-        base=trials[0].score,
-        priors=tuple(dict.fromkeys(priors.values())),
+        base=scores[None],
+        priors=priors,
         members=members,
         regression=best.raw - best.shrunk.value,
-        measured=_measured(run, best, trials[0].score),
+        measured=_measured(run, best, scores[None]),
     )
 
 
-def shrink(table: Table) -> list[Shrunk]:
-    """All candidates of a table (without the base), in its order.
+def shrink(table: Table, scores: Sequence[float]) -> tuple[tuple[Prior, ...], list[Shrunk]]:
+    """The priors, smallest sigma first, and all candidates of a table (without the base) with these scores.
 
     Within one sigma, measured scores are normal around true ones, and true ones around a common centre (Efron and
     Morris 1975); the estimate is the posterior mean. All candidates answer the same questions, so hard questions lower
@@ -102,15 +102,9 @@ def shrink(table: Table) -> list[Shrunk]:
     little is taken off.
     """
     priors = dict(_priors(table))
-    scores = table.rewards.mean(axis=1, dtype=np.float64)
-    models = zip(table.candidates.tolist(), table.sigmas.tolist(), scores.tolist(), strict=True)
-    return [Shrunk(candidate, score, _posterior(score, priors[sigma])) for candidate, sigma, score in models]
-
-
-def _shrunk(trial: TrialScore, priors: Mapping[float, Prior]) -> Shrunk:
-    assert trial.candidate is not None
-    assert isinstance(trial.perturbation, Perturbation)
-    return Shrunk(trial.candidate, trial.score, _posterior(trial.score, priors[trial.perturbation.sigma]))
+    models = zip(table.candidates.tolist(), table.sigmas.tolist(), scores, strict=True)
+    found = [Shrunk(candidate, score, _posterior(score, priors[sigma])) for candidate, sigma, score in models]
+    return tuple(dict.fromkeys(priors.values())), found
 
 
 def _priors(table: Table) -> Iterator[tuple[float, Prior]]:

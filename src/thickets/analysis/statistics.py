@@ -21,6 +21,7 @@ class Interval:
     high: float
 
 
+# A report asks for the same few shares again and again.
 @lru_cache(maxsize=4096)
 def share(hits: int, total: int) -> Interval:
     """A share with its Wilson score interval (Wilson 1927)."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from thickets.analysis.baselines import BaselineFigures, Rights, baseline_figures
+import numpy as np
+
+from thickets.analysis.baselines import BaselineFigures, baseline_figures
+from thickets.analysis.density import reaching
+from thickets.analysis.discordance import correlations
 from thickets.analysis.evidence import Evidence, gather
-from thickets.analysis.parts import correlations, part_scores, parts
+from thickets.analysis.parts import part_scores, parts
 from thickets.analysis.statistics import Interval, Paired, paired, share
-from thickets.analysis.voting import member_outcomes, within
+from thickets.analysis.voting import Voted, members_of, voted, within
 from thickets.baselines.base import HELD_OUT
-from thickets.ensemble.deciding import decide_all
 from thickets.ensemble.votes import Vote
 from thickets.searching.loop import rank
 from thickets.store import Run
-from thickets.types import Example, Outcome, Perturbation, SplitName, Trial, TrialScore
+from thickets.types import Example, Outcome, Perturbation, SplitName, TrialScore
 
 _SPLITS: tuple[SplitName, ...] = ("selection", "validation", "test")
 
@@ -157,14 +160,14 @@ def summarise(run: Run, in_depth: bool = False) -> Summary:
     trials = run.scores("selection")
     base = next((t for t in trials if t.candidate is None), None)
     candidates = [t for t in trials if t.candidate is not None]
-    kept = rank(candidates)[: config.ensemble.top_k] if run.meta("members") else []
-    held_out = {s: _held_out(run, s, kept) for s in ("validation", "test")}
-    scored = [t for t in candidates if t.failure is None]
-    reached = sum(t.score >= base.score for t in scored) if base else 0
+    kept = members_of(run, candidates)
+    votes = {split: found for split in HELD_OUT if (found := voted(run, split, kept)) is not None}
+    held_out = {split: _held_out(found) for split, found in votes.items()}
+    test = votes.get("test")
+    scored = [t.score for t in candidates if t.failure is None]
+    reached = reaching(scored, base.score) if base else 0
     reasons = [t.failure for t in candidates if t.failure is not None]
-    rights = _rights(run, kept)
-    baselines = baseline_figures(run, rights)
-    against_base = held_out["test"].gain.p_value if held_out["test"] else None
+    baselines = baseline_figures(run, votes)
     return Summary(
         name=run.directory.name,
         config=config.model_dump(mode="json", exclude_none=True),
@@ -183,55 +186,70 @@ def summarise(run: Run, in_depth: bool = False) -> Summary:
         failures=tuple(sorted({r: reasons.count(r) for r in reasons}.items(), key=lambda kv: -kv[1])),
         sigmas=tuple(_sigma(s, candidates, base) for s in sorted(set(config.search.sigmas))),
         density=share(reached, len(candidates)),
-        members=tuple(_members(kept, run.trials("test", [t.candidate for t in kept]))),
-        test=held_out["test"],
-        validation=held_out["validation"],
+        members=tuple(_members(kept, _answered(run, kept) if test is None else _tested(test))),
+        test=held_out.get("test"),
+        validation=held_out.get("validation"),
         costs=tuple(_costs(run, trials)),
-        questions=tuple(_questions(run, kept)),
-        parts=tuple(_parts(run, kept)) if base and scored else (),
+        questions=tuple(_questions(run, test)) if test else (),
+        parts=tuple(_parts(run, test)) if base and scored else (),
         baselines=baselines,
-        evidence=gather(run, rights, baselines, against_base) if in_depth and base else None,
+        evidence=gather(run, votes, baselines) if in_depth and base else None,
     )
 
 
-def _parts(run: Run, shared: Sequence[TrialScore]) -> Iterator[PartFigures]:
+def _parts(run: Run, shared: Voted | None) -> Iterator[PartFigures]:
     places = parts(run)
     scores = {name: part_scores(run, name) for name in places}
     scored = {
         name: [t.score for t in trials if t.candidate is not None and t.failure is None]
         for name, trials in scores.items()
     }
-    related = correlations(scored)
-    for name, where in places.items():
+    columns = {name: np.arange(*where["selection"]) for name, where in places.items()}
+    related = correlations(run.table("selection").others, columns).tolist() if columns else []
+    for (name, where), row in zip(places.items(), related, strict=True):
         base = scores[name][0]
-        kept = rank(scores[name])[: run.config.ensemble.top_k] if shared else []
-        tested = [within(t, where["test"]) for t in run.trials("test", [t.candidate for t in kept])]
-        reached = sum(score >= base.score for score in scored[name])
+        kept = rank(scores[name])[: run.config.ensemble.top_k] if run.meta("members") else []
+        own = voted(run, "test", kept, where["test"])
+        tested = _answered(run, kept, where["test"]) if own is None else _tested(own)
+        reached = reaching(scored[name], base.score)
         yield PartFigures(
             name,
             base.score,
             share(reached, len(scores[name]) - 1),
             tuple(_members(kept, tested)),
-            _held_out(run, "test", kept, where["test"]),
-            _held_out(run, "test", shared, where["test"]),
-            tuple((other, related[name, other]) for other in places),
+            _held_out(own) if own else None,
+            _held_out(shared.within(where["test"])) if shared else None,
+            tuple(zip(places, row, strict=True)),
         )
 
 
 def _sigma(sigma: float, candidates: Sequence[TrialScore], base: TrialScore | None) -> SigmaFigures:
     mine = [t for t in candidates if isinstance(t.perturbation, Perturbation) and t.perturbation.sigma == sigma]
     scores = tuple(t.score for t in mine if t.failure is None)
-    reached = sum(s >= base.score for s in scores) if base else 0
+    reached = reaching(scores, base.score) if base else 0
     return SigmaFigures(sigma, len(mine), len(mine) - len(scores), scores, share(reached, len(mine)))
 
 
-def _members(kept: Sequence[TrialScore], tested: Sequence[Trial]) -> list[MemberFigures]:
-    by_candidate = {t.candidate: t for t in tested if t.failure is None}
+def _tested(found: Voted) -> dict[int, tuple[Outcome, ...]]:
+    """What each member answered that could be evaluated."""
+    answers = zip(found.candidates, found.members, strict=True)
+    return {candidate: outcomes for candidate, outcomes in answers if candidate not in found.failed}
+
+
+def _answered(
+    run: Run, kept: Sequence[TrialScore], part: tuple[int, int] | None = None
+) -> dict[int, tuple[Outcome, ...]]:
+    """The same of a test that not all members have come to."""
+    trials = run.trials("test", [t.candidate for t in kept])
+    return {t.candidate: within(t, part).outcomes for t in trials if t.candidate is not None and t.failure is None}
+
+
+def _members(kept: Sequence[TrialScore], tested: Mapping[int, tuple[Outcome, ...]]) -> list[MemberFigures]:
     figures = []
     for number, trial in enumerate(kept, 1):
         if trial.candidate is None or not isinstance(trial.perturbation, Perturbation):
             continue  # a kept trial is one step of the search, never the base
-        outcomes = by_candidate[trial.candidate].outcomes if trial.candidate in by_candidate else ()
+        outcomes = tested.get(trial.candidate, ())
         right = share(sum(o.judgement.correct for o in outcomes), len(outcomes)) if outcomes else None
         silent = sum(o.judgement.key is None for o in outcomes) / len(outcomes) if outcomes else None
         figures.append(
@@ -240,22 +258,12 @@ def _members(kept: Sequence[TrialScore], tested: Sequence[Trial]) -> list[Member
     return figures
 
 
-def _held_out(
-    run: Run, split: SplitName, kept: Sequence[TrialScore], part: tuple[int, int] | None = None
-) -> HeldOut | None:
-    members = member_outcomes(run, split, kept, part)
-    if members is None:
-        return None
-    base = within(run.trials(split, [None])[0], part).outcomes
-    n, rule, numbers = len(base), run.config.ensemble.vote, {t.candidate for t in kept}
-    base_right = [o.judgement.correct for o in base]
-    best_right = [o.judgement.correct for o in members[0]]
-    by_k = [[right for _, right in decide_all(rule, members[:k])] for k in range(1, len(members) + 1)]
-    decided = decide_all(rule, members)
-    right = by_k[-1]
+def _held_out(found: Voted) -> HeldOut:
+    base, n, right, base_right = found.base, len(found.base), found.right, found.base_right
+    best_right = [o.judgement.correct for o in found.members[0]]
     gained = [i for i in range(n) if right[i] and not base_right[i]]
     return HeldOut(
-        split=split,
+        split=found.split,
         questions=n,
         base=share(sum(base_right), n),
         best=share(sum(best_right), n),
@@ -263,25 +271,13 @@ def _held_out(
         best_gain=paired(base_right, best_right),
         gain=paired(base_right, right),
         over_best=paired(best_right, right),
-        by_k=tuple((k, share(sum(r), n)) for k, r in enumerate(by_k, 1)),
+        by_k=tuple((k, share(hits, n)) for k, hits in enumerate(found.right_by_k().sum(axis=1).tolist(), 1)),
         base_abstained=sum(o.judgement.key is None for o in base) / n,
-        ensemble_abstained=sum(v.key is None for v, _ in decided) / n,
+        ensemble_abstained=sum(v.key is None for v in found.votes) / n,
         gained_from_wrong=sum(base[i].judgement.key is not None for i in gained),
         gained_from_none=sum(base[i].judgement.key is None for i in gained),
-        members_failed=sum(t.failure is not None for t in run.scores(split) if t.candidate in numbers),
+        members_failed=len(found.failed.intersection(found.candidates)),
     )
-
-
-def _rights(run: Run, kept: Sequence[TrialScore]) -> Rights:
-    """Whether base and vote are right on each question of the splits that have been answered."""
-    found = {}
-    for split in HELD_OUT:
-        members = member_outcomes(run, split, kept)
-        if members is not None:
-            base = run.trials(split, [None])[0].outcomes
-            vote = [right for _, right in decide_all(run.config.ensemble.vote, members)]
-            found[split] = ([o.judgement.correct for o in base], vote)
-    return found
 
 
 def _costs(run: Run, selection: Sequence[TrialScore]) -> list[Cost]:
@@ -310,16 +306,11 @@ def _cost(phase: str, trials: Sequence[TrialScore]) -> Cost:
     )
 
 
-def _questions(run: Run, kept: Sequence[TrialScore]) -> list[Question]:
-    members = member_outcomes(run, "test", kept)
-    if members is None:
-        return []
-    base = run.trials("test", [None])[0].outcomes
-    decided = decide_all(run.config.ensemble.vote, members)
-    return [
-        Question(e.label, _readable(e), dict(e.columns), base[i], tuple(m[i] for m in members), *decided[i])
-        for i, e in enumerate(run.examples("test"))
-    ]
+def _questions(run: Run, found: Voted) -> Iterator[Question]:
+    for i, e in enumerate(run.examples(found.split)):
+        members = tuple(outcomes[i] for outcomes in found.members)
+        vote, right = found.votes[i], found.right[i]
+        yield Question(e.label, _readable(e), dict(e.columns), found.base[i], members, vote, right)
 
 
 def _readable(example: Example) -> str:

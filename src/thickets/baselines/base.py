@@ -158,6 +158,12 @@ class Baseline(ABC):
     def spent(self, run: Run) -> Spent:
         """What it took so far."""
 
+    def same_as(self, run: Run) -> str | None:
+        """Whose answers its own are in this run, so that comparing them is no comparison: `vote` where it is
+        RandOpt@K itself, `base` where they are the base's; `None` where they are its own.
+        """
+        return None
+
     def details(self, run: Run) -> Mapping[str, Any]:
         """Its settings and whatever else the report should say of it, as JSON values by readable name."""
         return {}

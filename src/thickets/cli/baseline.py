@@ -21,15 +21,20 @@ from thickets.config import (
 from thickets.errors import ConfigError, RunError
 
 
-class AddedConfig(Section):
-    """What may be other than when the run was made."""
+class BesideConfig(Section):
+    """What may be other than when the run was made, in whatever is evaluated beside it."""
 
-    baselines: BaselinesConfig = BaselinesConfig()
     engine: EngineConfig = EngineConfig()
     cluster: ClusterConfig = ClusterConfig()
     scoring: ScoringConfig = ScoringConfig()
     progress: str = "auto"
     """`auto` draws a live display on a terminal and plain lines elsewhere; or `plain`, or `off`."""
+
+
+class AddedConfig(BesideConfig):
+    """The same where baselines are added."""
+
+    baselines: BaselinesConfig = BaselinesConfig()
 
 
 def read_run(directory: Path | None, flags: Mapping[str, Any]) -> RunConfig:

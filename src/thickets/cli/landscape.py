@@ -8,18 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from thickets.cli.baseline import read_run
-from thickets.config import ClusterConfig, EngineConfig, ScoringConfig, Section
 from thickets.errors import ConfigError
-
-
-class PlaneConfig(Section):
-    """What may be other than when the run was made."""
-
-    engine: EngineConfig = EngineConfig()
-    cluster: ClusterConfig = ClusterConfig()
-    scoring: ScoringConfig = ScoringConfig()
-    progress: str = "auto"
-    """`auto` draws a live display on a terminal and plain lines elsewhere; or `plain`, or `off`."""
 
 
 def landscape(

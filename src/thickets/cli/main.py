@@ -11,11 +11,11 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from thickets import __version__
-from thickets.cli.baseline import AddedConfig, read_run
+from thickets.cli.baseline import AddedConfig, BesideConfig, read_run
 from thickets.cli.check import CheckConfig, parse_check
 from thickets.cli.compare import compare
 from thickets.cli.flags import with_config_flags
-from thickets.cli.landscape import PlaneConfig, landscape
+from thickets.cli.landscape import landscape
 from thickets.cli.report import report
 from thickets.cli.signals import signals
 from thickets.cli.signals_landscape import signals_landscape
@@ -149,7 +149,7 @@ app.command(
     name="baseline",
 )
 
-app.command(with_config_flags(landscape, PlaneConfig, "The directory of a finished run."), name="landscape")
+app.command(with_config_flags(landscape, BesideConfig, "The directory of a finished run."), name="landscape")
 
 
 def _configured(config: Path | None, flags: dict[str, Any]) -> RunConfig:

@@ -36,9 +36,17 @@ def _caption(figures: DensityFigures) -> str:
     return (
         "Read the curves beside the dotted one: it is what candidates that are exactly as good as the base would show, "
         "because scores on a limited number of questions spread by luck. The dashed line is the base itself on "
-        "questions drawn anew. Inner band: 95 % interval over perturbations. Outer band: with the luck of the base on "
-        f"these questions too, which moves all curves sideways by up to {decimal(figures.luck)}; better models are "
-        "shown where chance lies below it."
+        f"questions drawn anew. {_bands(figures)}"
+    )
+
+
+def _bands(figures: DensityFigures) -> str:
+    if figures.luck != figures.luck:
+        return "Band: 95 % interval over perturbations; the luck of the base on these questions cannot be told."
+    return (
+        "Inner band: 95 % interval over perturbations. Outer band: with the luck of the base on these questions too, "
+        f"which moves all curves sideways by up to {decimal(figures.luck)}; better models are shown where chance lies "
+        "below it."
     )
 
 

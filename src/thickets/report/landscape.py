@@ -16,7 +16,7 @@ from thickets.report.wording import decimal
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLUMNS = ("a", "b", "score", "accuracy", "low", "high", "failure")
+_COLUMNS = ("a", "b", "score", "accuracy", "low", "high", "luck", "failure")
 _STRONGEST = 0.85
 
 
@@ -45,7 +45,7 @@ def _figure(figures: LandscapeFigures, number: int, widest: float) -> Figure:
 def _row(spot: Spot) -> tuple[object, ...]:
     right = spot.accuracy
     bounds = (None, None, None) if right is None else tuple(round(v, 6) for v in (right.value, right.low, right.high))
-    return spot.a, spot.b, spot.score, *bounds, spot.failure or ""
+    return spot.a, spot.b, spot.score, *bounds, spot.luck, spot.failure or ""
 
 
 def _scored(figures: LandscapeFigures) -> list[Spot]:
@@ -79,8 +79,7 @@ def _in_words(figures: LandscapeFigures) -> str:
 def _caption(figures: LandscapeFigures) -> str:
     failed = sum(s.failure is not None for s in figures.spots)
     parts = [
-        f"Green is above the base's score, orange below. By the luck of the {figures.questions} questions alone the "
-        f"base's score moves by about {decimal(figures.noise)} either way (95 %), so smaller patches mean little.",
+        f"Green is above the base's score, orange below. {_luck(figures)}",
         "The members were chosen for their scores, so what lies at them is flattered."
         if figures.plane.split == "selection"
         else "The members were chosen on other questions than these.",
@@ -90,6 +89,16 @@ def _caption(figures: LandscapeFigures) -> str:
     if not figures.complete:
         parts.append(f"{len(figures.spots)} of {figures.plane.grid**2} points are evaluated; the same command goes on.")
     return " ".join(parts)
+
+
+def _luck(figures: LandscapeFigures) -> str:
+    if figures.luck is None:
+        return "How far the luck of the questions moves a point's difference to the base cannot be told from these."
+    usual, most = (decimal(v) for v in figures.luck)
+    return (
+        f"By the luck of the {figures.questions} questions alone a point's difference to the base moves by about "
+        f"{usual} either way (95 %; the median of those that differ, {most} at most), so smaller patches mean little."
+    )
 
 
 def _paint(axes: Axes, size: Size, figures: LandscapeFigures, widest: float) -> None:

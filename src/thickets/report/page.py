@@ -15,11 +15,12 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from thickets.analysis.answer import sentences
 from thickets.analysis.summary import Summary
 from thickets.report import wording
 from thickets.report.figure import data_link
 from thickets.report.questions import question_data
-from thickets.report.sections.answer import answer, status
+from thickets.report.sections.answer import answer, status, typeset
 from thickets.report.sections.cost import cost
 from thickets.report.sections.form import form
 from thickets.report.sections.members import luck, members
@@ -66,6 +67,7 @@ def _context(summary: Summary) -> dict[str, Any]:
         # Only this script may run: whatever else gets into the page stays text.
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "status": status(summary),
+        "sentences": [typeset(sentence) for sentence in sentences(summary)],
         "answer": answer(summary),
         "form": form(summary),
         "votes": votes(summary),

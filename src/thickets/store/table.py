@@ -52,11 +52,6 @@ class Table:
             self.candidates[which], self.sigmas[which], self.rewards[which], self.correct[which], self.keys[which]
         )
 
-    def within(self, part: tuple[int, int]) -> Table:
-        """The same models on the questions from the first number up to the second; copies nothing."""
-        where = slice(*part)
-        return Table(self.candidates, self.sigmas, self.rewards[:, where], self.correct[:, where], self.keys[:, where])
-
 
 def make_table(
     models: Sequence[tuple[int, float | None]],

@@ -35,7 +35,7 @@ def answer(summary: Summary) -> dict[str, Any] | None:
         "validation_axis": axis_over([s.accuracy for s in checked], 0.2, (0.0, 1.0)),
         "missing": missing(summary),
         "unsuited": [b for b in summary.baselines if b.unsuited],
-        "corrected": sum(s.adjusted is not None for s in tested),
+        "corrected": sum(s.adjusted is not None and s.same_as is None for s in tested),
         "data": Data("accuracy.csv", table(_COLUMNS, [*_rows("test", tested), *_rows("validation", checked)])),
     }
 
@@ -67,6 +67,8 @@ def typeset(sentence: str) -> str:
 def status(summary: Summary) -> str | None:
     """What is missing of the run itself, in a sentence; nothing if it is complete."""
     if summary.test is None and not summary.sizes.get("test", 0):
+        if summary.validation is not None:
+            return "This run has no test questions: the validation split decides, and nothing says how large a gain is."
         return "The data of this run has no test questions, so there is nothing here that a claim could rest on."
     if summary.test is None:
         scored = f"{count(summary.tried)} of {count(summary.population)} candidates are scored"

@@ -24,7 +24,7 @@ def search(summary: Summary) -> dict[str, Any]:
         "axis": Axis(0.0, 1.0, (0.0, 0.5, 1.0)),
         "rows": [(row, chance.get(row.sigma)) for row in summary.sigmas],
         "chance": chance.get(None),
-        "with_luck": found.curves[-1].with_luck[found.zero] if found else None,
+        "with_luck": wide if found and (wide := found.curves[-1].with_luck[found.zero]).low == wide.low else None,
         "density": density.render(found) if found else None,
         "discordance": [discordance.render(related), discordance.render_spectrum(related)] if related else [],
         "related": related.rows[0].value if related else None,
