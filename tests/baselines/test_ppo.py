@@ -219,6 +219,27 @@ def test_a_folder_that_is_named_is_evaluated_and_has_to_be_a_trained_copy(
         assert run.ledger("ppo").recorded("test") == {0}
 
 
+def test_one_model_answers_all_held_out_questions(
+    config: RunConfig, save_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def named(folder: Path) -> RunConfig:
+        return parse(merge(config.model_dump(mode="json"), {"baselines": {"ppo": {"result": str(folder)}}}))
+
+    first, other = save_model("Llama", 3), save_model("Llama", 4)
+    # As if it were killed between the two splits.
+    with monkeypatch.context() as patched:
+        patched.setattr("thickets.baselines.trained.HELD_OUT", ("validation",))
+        add_baselines(named(first), ["ppo"])
+    with pytest.raises(ModelError, match=r"is not the one that ppo of .* put part of the questions to"):
+        add_baselines(named(other), ["ppo"])
+    with Run.read(config.directory) as run:
+        assert run.ledger("ppo").recorded("test") == set()
+        assert run.meta("ppo")["result"] == str(first)
+    add_baselines(named(first), ["ppo"])
+    with Run.read(config.directory) as run:
+        assert run.ledger("ppo").recorded("test") == {0}
+
+
 def test_other_settings_are_refused_once_verl_has_begun(config: RunConfig) -> None:
     add_baselines(config, ["ppo"])
     changed = parse(merge(config.model_dump(mode="json"), {"baselines": {"ppo": {"kl": 0.0}}}))

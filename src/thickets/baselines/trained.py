@@ -67,7 +67,8 @@ def base_of(run: Run) -> Base:
 def evaluate_folder(setting: Setting, name: str, folder: Path, check: Callable[[Pool], None]) -> None:
     """Evaluate the model in `folder` on the held-out splits that have no trial of it yet.
 
-    `check` looks at the engines that loaded it first, and raises where it is not what it should be.
+    `check` looks at the engines that loaded it first, and raises where it is not what it should be. Raises `ModelError`
+    where part of the questions were put to another model.
     """
     setting.release()
     config = setting.config.model_copy(
@@ -80,7 +81,9 @@ def evaluate_folder(setting: Setting, name: str, folder: Path, check: Callable[[
     setting.progress.say(f"loading {folder}")
     pool = start_pool(config, setting.progress.say)
     try:
+        refuse_another(setting.run, name, pool.fingerprint, folder)
         check(pool)
+        setting.run.set_meta(_evaluated(name), pool.fingerprint)
         missing = [s for s in HELD_OUT if setting.splits[s] and _ONLY not in setting.run.ledger(name).recorded(s)]
         for split in missing:
             pool.check([e.prompt for e in setting.splits[split]], setting.sampling)
@@ -93,6 +96,21 @@ def evaluate_folder(setting: Setting, name: str, folder: Path, check: Callable[[
     finally:
         setting.progress.end()
         pool.close()
+
+
+def refuse_another(run: Run, name: str, fingerprint: str, folder: Path) -> None:
+    """Refuse another model than the one that part of the held-out questions were put to. Raises `ModelError`."""
+    begun = any(run.ledger(name).recorded(s) for s in HELD_OUT)
+    if begun and run.meta(_evaluated(name)) not in (None, fingerprint):
+        raise ModelError(
+            f"the model in {folder} is not the one that {name} of {run.directory} put part of the questions to; give "
+            "that one, or choose another --out"
+        )
+
+
+def _evaluated(name: str) -> str:
+    """Where the run's record has the fingerprint of the model that was evaluated."""
+    return f"evaluated:{name}"
 
 
 def evaluated(run: Run, name: str) -> bool:

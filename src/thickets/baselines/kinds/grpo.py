@@ -17,6 +17,7 @@ from thickets.baselines.trained import (
     check_trainable,
     evaluate_folder,
     evaluated,
+    refuse_another,
     trained_answers,
     trained_spent,
 )
@@ -65,7 +66,10 @@ class Grpo(Baseline):
         self.check(setting)
         record = _settled(setting, dict(self.settings(setting.config)))
         if "fingerprint" not in record or not _model(run).is_dir():
-            record = {**record, **_train(setting)}
+            trained = _train(setting)
+            # A record of this one beside answers of another would say what is not so.
+            refuse_another(run, self.name, trained["fingerprint"], _model(run))
+            record = {**record, **trained}
             run.set_meta(_RECORD, record)
         # Not before the record knows the model: a kill in between would cost the whole training.
         shutil.rmtree(_checkpoints(run), ignore_errors=True)
