@@ -97,6 +97,26 @@ def test_the_budget_is_the_searchs_and_steps_are_whole(config: RunConfig) -> Non
     assert written["data"]["max_response_length"] == 12
 
 
+def test_of_several_tasks_the_budget_is_what_the_search_asked_of_all(settings: dict[str, Any], letters: Path) -> None:
+    both = {"custom": settings["task"], "countdown": {"size": 60}}
+    config = parse(
+        {k: v for k, v in settings.items() if k != "task"}
+        | {"task": {"name": "custom,countdown", "each": both}, "search": {"population": 3, "sigmas": [0.01]}}
+    )
+    execute(config)
+    asked = sum(t.examples for t in scores(config) if t.candidate is not None)
+    assert asked == 3 * 32
+    add_baselines(config, ["ppo"])
+    written = yaml.safe_load((folder_of(config) / "ppo.yaml").read_text())
+    # 64 questions a step by default, of which there are 32.
+    assert written["data"]["train_batch_size"] * written["trainer"]["total_training_steps"] == asked
+
+
+def scores(config: RunConfig) -> list[Any]:
+    with Run.read(config.directory) as run:
+        return run.scores("selection")
+
+
 ASK = """
 import json, sys, importlib.util
 spec = importlib.util.spec_from_file_location("reward", sys.argv[1])

@@ -95,7 +95,7 @@ class Grpo(Baseline):
         settings = GrpoConfig.model_validate(record["settings"])
         return {
             "answers learnt from": training["samples"],
-            "answers of the search": searched(run.config),
+            "answers of the search": searched(run.config, len(run.examples("selection"))),
             "steps": training["steps"],
             "answers to a question": settings.group,
             "weights trained": f"LoRA adapters of rank {settings.lora}" if settings.lora else "all",
@@ -118,7 +118,7 @@ def _train(setting: Setting) -> dict[str, Any]:
     plan = _budget(setting.config, len(selection))
     setting.progress.say(
         f"grpo: {plan.steps} steps of {plan.questions} questions with {plan.group} answers each, {plan.samples} "
-        f"answers in all; the search generated {searched(setting.config)}"
+        f"answers in all; the search generated {searched(setting.config, len(selection))}"
     )
     schooling = Schooling(
         setting.config,
@@ -152,7 +152,7 @@ def _settled(setting: Setting, now: dict[str, Any]) -> dict[str, Any]:
 
 def _budget(config: RunConfig, there: int) -> Budget:
     s = config.baselines.grpo
-    return budget(s.samples or searched(config), s.questions, s.group, there)
+    return budget(s.samples or searched(config, there), s.questions, s.group, there)
 
 
 def _record(run: Run) -> dict[str, Any]:

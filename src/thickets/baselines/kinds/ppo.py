@@ -83,7 +83,7 @@ class Ppo(Baseline):
         learnt = "not known" if step is None or settings is None else step * record["answers a step"]
         return {
             "answers learnt from": learnt,
-            "answers of the search": searched(run.config),
+            "answers of the search": searched(run.config, len(run.examples("selection"))),
             "steps": "not known" if step is None else step,
             "learning rate": "not known" if settings is None else settings["learning_rate"],
             "evaluated model": record["result"],
@@ -153,15 +153,14 @@ def _write(setting: Setting, now: dict[str, Any]) -> None:
     run.set_meta(_RECORD, {"settings": now, "steps": plan.steps, "answers a step": plan.a_step})
     setting.progress.say(
         f"ppo: wrote {folder} for verl 0.9: {plan.steps} steps of {plan.questions} answers, {plan.samples} in all; the "
-        f"search generated {searched(setting.config)}"
+        f"search generated {searched(setting.config, len(setting.splits['selection']))}"
     )
     setting.progress.say(f"ppo: where verl and its GPUs are, run {_script(run)}; then repeat this command here")
 
 
 def _budget(setting: Setting) -> Budget:
-    s = setting.config.baselines.ppo
-    allowed = s.samples or searched(setting.config)
-    return budget(allowed, s.questions, 1, len(setting.splits["selection"]), s.gpus)
+    s, there = setting.config.baselines.ppo, len(setting.splits["selection"])
+    return budget(s.samples or searched(setting.config, there), s.questions, 1, there, s.gpus)
 
 
 def _record(run: Run) -> dict[str, Any]:
