@@ -19,7 +19,7 @@ from thickets.ensemble.file import Base, Member
 from thickets.errors import RunError
 from thickets.noise import canonical_name
 from thickets.pool import Pool, start_pool
-from thickets.provenance import by_name, check_data, identify, relocated
+from thickets.provenance import by_name, check_code, check_data, identify, relocated
 from thickets.report import render_report
 from thickets.searching import Evaluator, Progress, Strategy, make_scorer, make_strategy, rank, search
 from thickets.store import Run, write_atomically
@@ -59,6 +59,7 @@ def execute(
     with Run.begin(config) as run:
         if run.meta("finished"):
             check_data(run, splits)
+            check_code(run, task)
             progress.say(f"{run.directory} is finished; nothing is repeated. Choose another --out to run again.")
             engines = _Engines(relocated(run, config, None), progress, model, tokenizer)
             _add(run, config, baselines, task, splits, engines)
@@ -99,6 +100,7 @@ def add_baselines(
     splits = split_task(task, config)
     with Run.begin(config) as run:
         check_data(run, splits)
+        check_code(run, task)
         _add(run, config, baselines, task, splits, _Engines(relocated(run, config, model), progress, model, tokenizer))
         return finish(run)
 

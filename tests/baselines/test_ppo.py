@@ -16,7 +16,7 @@ import yaml
 
 from tests.conftest import build_model, build_tokenizer
 from thickets.baselines.base import make_baseline
-from thickets.baselines.verl.judging import cut
+from thickets.baselines.verl.judging import Judge, cut
 from thickets.config import RunConfig, merge, parse
 from thickets.engines.prompts import Renderer
 from thickets.errors import ConfigError, EngineError, ModelError, RunError
@@ -171,6 +171,10 @@ def test_a_judge_that_cannot_start_stops_the_training(config: RunConfig, letters
     (letters / "data.jsonl").write_text(rows.replace("word 3.", "word three."))
     (answer,) = ask(config, [("selection", 0, "a")], tmp_path)
     assert "the data of the task are not those" in answer["stopped"]
+    (letters / "my.py").write_text(REWARD + "# changed\n")
+    with pytest.raises(RunError, match=r"my\.py is not what it was"):
+        Judge(config.directory)
+    (letters / "my.py").write_text(REWARD)
     judge = json.loads((folder_of(config) / "judge.json").read_text())
     judge["command"] = ["/no/such/python"]
     (folder_of(config) / "judge.json").write_text(json.dumps(judge))

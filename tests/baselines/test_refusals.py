@@ -148,6 +148,22 @@ def test_other_weights_are_refused_and_a_moved_model_is_found(
     assert found.code == 0, found.err
 
 
+def test_rewards_that_changed_are_refused_whatever_is_added(settings: dict[str, Any], letters: Path) -> None:
+    """Baselines that train outside the run's engines, and those that need nothing more, are no exception."""
+    config = parse(settings)
+    execute(config)
+    reward = (letters / "my.py").read_text()
+    (letters / "my.py").write_text(reward.replace("/ 2", "/ 3"))
+    for names in (["ppo"], ["best_single"]):
+        with pytest.raises(RunError, match=r"my\.py is not what it was when"):
+            add_baselines(config, names)
+    with pytest.raises(RunError, match=r"my\.py is not what it was when"):
+        execute(config)
+    assert not (config.directory / "baselines").exists()
+    (letters / "my.py").write_text(reward)
+    assert execute(config).finished
+
+
 def test_a_candidate_that_fails_votes_for_nothing(settings: dict[str, Any]) -> None:
     settings = merge(settings, {"search": {"sigmas": [0.01, 1e38], "population": 12}})
     config = parse(with_baselines(settings, "random_members"))
