@@ -229,8 +229,9 @@ def test_a_folder_that_is_named_is_evaluated_and_has_to_be_a_trained_copy(
     config: RunConfig, save_model: Callable[..., Path], llama: Path
 ) -> None:
     def named(folder: Path) -> RunConfig:
-        return parse(merge(config.model_dump(mode="json"), {"baselines": {"ppo": {"result": str(folder)}}}))
+        return changed(config, result=str(folder))
 
+    add_baselines(config, ["ppo"])
     with pytest.raises(ConfigError, match=r"is no folder with \*.safetensors"):
         add_baselines(named(config.directory), ["ppo"])
     with pytest.raises(ModelError, match="is the base itself"):
@@ -239,7 +240,9 @@ def test_a_folder_that_is_named_is_evaluated_and_has_to_be_a_trained_copy(
         add_baselines(named(save_model("Llama", 3, num_hidden_layers=1)), ["ppo"])
     add_baselines(named(save_model("Llama", 3)), ["ppo"])
     with Run.read(config.directory) as run:
-        assert make_baseline("ppo").details(run)["answers learnt from"] == "not known"
+        details = make_baseline("ppo").details(run)
+        # It may have been trained by anybody.
+        assert [details[x] for x in ("answers learnt from", "steps", "learning rate")] == ["not known"] * 3
         assert run.ledger("ppo").recorded("test") == {0}
 
 
@@ -247,7 +250,7 @@ def test_one_model_answers_all_held_out_questions(
     config: RunConfig, save_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def named(folder: Path) -> RunConfig:
-        return parse(merge(config.model_dump(mode="json"), {"baselines": {"ppo": {"result": str(folder)}}}))
+        return changed(config, result=str(folder))
 
     first, other = save_model("Llama", 3), save_model("Llama", 4)
     # As if it were killed between the two splits.
@@ -259,19 +262,43 @@ def test_one_model_answers_all_held_out_questions(
     with Run.read(config.directory) as run:
         assert run.ledger("ppo").recorded("test") == set()
         assert run.meta("ppo")["result"] == str(first)
-    add_baselines(named(first), ["ppo"])
+    # What was begun with is gone on with, named or not.
+    add_baselines(config, ["ppo"])
     with Run.read(config.directory) as run:
         assert run.ledger("ppo").recorded("test") == {0}
 
 
-def test_other_settings_are_refused_once_verl_has_begun(config: RunConfig) -> None:
+def changed(config: RunConfig, **settings: Any) -> RunConfig:
+    return parse(merge(config.model_dump(mode="json"), {"baselines": {"ppo": settings}}))
+
+
+def test_what_verl_may_be_learning_from_stays_as_it_is(config: RunConfig) -> None:
     add_baselines(config, ["ppo"])
-    changed = parse(merge(config.model_dump(mode="json"), {"baselines": {"ppo": {"kl": 0.0}}}))
-    add_baselines(changed, ["ppo"])
-    assert not yaml.safe_load((folder_of(config) / "ppo.yaml").read_text())["algorithm"]["use_kl_in_reward"]
-    (folder_of(config) / "checkpoints" / "global_step_1").mkdir(parents=True)
-    with pytest.raises(RunError, match=r"verl has begun with other settings \(kl: 0.0 → 0.001\)"):
-        add_baselines(config, ["ppo"])
+    folder = folder_of(config)
+    written = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
+    add_baselines(config, ["ppo"])
+    for settings, said in (
+        ({"kl": 0.0}, "kl: 0.001 → 0.0"),
+        # With these a step has other questions, and there are more of them.
+        ({"gpus": 4}, "gpus: 1 → 4"),
+        ({"at_once": 1}, "at_once: 4 → 1"),
+    ):
+        with pytest.raises(
+            RunError, match=rf"verl was given other settings in .*ppo \({said}\); .* remove that folder"
+        ):
+            add_baselines(changed(config, **settings), ["ppo"])
+    # Nor when verl has come to its end: what it left was trained with the old ones.
+    left_by_verl(config, 26)
+    with pytest.raises(RunError, match="verl was given other settings"):
+        add_baselines(changed(config, learning_rate=1e-4), ["ppo"])
+    assert written.items() <= {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}.items()
+    shutil.rmtree(folder)
+    add_baselines(changed(config, kl=0.0), ["ppo"])
+    assert not yaml.safe_load((folder / "ppo.yaml").read_text())["algorithm"]["use_kl_in_reward"]
+    # Removed with the settings as they are, they are written again.
+    shutil.rmtree(folder)
+    add_baselines(changed(config, kl=0.0), ["ppo"])
+    assert (folder / "train.sh").exists()
 
 
 def test_a_revision_and_tokens_that_verl_would_not_make_are_refused(settings: dict[str, Any], tmp_path: Path) -> None:

@@ -98,10 +98,14 @@ def evaluate_folder(setting: Setting, name: str, folder: Path, check: Callable[[
         pool.close()
 
 
+def begun(run: Run, name: str) -> bool:
+    """Whether some held-out questions have been put to the trained model."""
+    return any(run.ledger(name).recorded(s) for s in HELD_OUT)
+
+
 def refuse_another(run: Run, name: str, fingerprint: str, folder: Path) -> None:
     """Refuse another model than the one that part of the held-out questions were put to. Raises `ModelError`."""
-    begun = any(run.ledger(name).recorded(s) for s in HELD_OUT)
-    if begun and run.meta(_evaluated(name)) not in (None, fingerprint):
+    if begun(run, name) and run.meta(_evaluated(name)) not in (None, fingerprint):
         raise ModelError(
             f"the model in {folder} is not the one that {name} of {run.directory} put part of the questions to; give "
             "that one, or choose another --out"

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent
 from thickets.baselines.trained import (
     base_of,
+    begun,
     check_trainable,
     evaluate_folder,
     evaluated,
@@ -29,8 +30,8 @@ from thickets.types import SplitName
 
 # In the run's record: what the files were written with and, later, which model was evaluated.
 _RECORD = "ppo"
-# What changes nothing in what is learnt from, or names the result.
-_FREE = {"at_once", "gpus", "result"}
+# What changes nothing in what is learnt from, or names the result. GPUs are not among it: they divide a step evenly.
+_FREE = {"at_once", "result"}
 
 
 class Ppo(Baseline):
@@ -65,7 +66,7 @@ class Ppo(Baseline):
         self.check(setting)
         result = _result(setting)
         if result is None:
-            _write(setting, dict(self.settings(setting.config)))
+            _write(setting)
             return
         evaluate_folder(setting, self.name, result.folder, lambda pool: _accept(setting, result, pool))
 
@@ -80,27 +81,34 @@ class Ppo(Baseline):
         if "result" not in record:
             return {}
         step, settings = record["step"], record.get("settings")
-        learnt = "not known" if step is None or settings is None else step * record["answers a step"]
+        known: Mapping[str, Any] = {}
+        # Of a model that was named, nobody knows whether it was trained from these files.
+        if step is not None and settings is not None:
+            known = {"learnt": step * record["answers a step"], "steps": step, "rate": settings["learning_rate"]}
         return {
-            "answers learnt from": learnt,
+            "answers learnt from": known.get("learnt", "not known"),
             "answers of the search": searched(run.config, len(run.examples("selection"))),
-            "steps": "not known" if step is None else step,
-            "learning rate": "not known" if settings is None else settings["learning_rate"],
+            "steps": known.get("steps", "not known"),
+            "learning rate": known.get("rate", "not known"),
             "evaluated model": record["result"],
             "trained by": "verl, outside this run: its tokens and seconds are not known here",
         }
 
 
 def _result(setting: Setting) -> Result | None:
-    """The model to evaluate: the one that is named, or the last that verl left.
+    """The model to evaluate: the one that is named, or was begun with, or the last that verl left.
 
-    Raises `ConfigError` where none is there that is named, `RunError` where verl has not come to its end.
+    Raises `ConfigError` where none is there that is named, `RunError` where verl has not come to its end, or was given
+    other settings than there are now.
     """
     named = setting.config.baselines.ppo.result
     if named is not None:
         if not any(Path(named).glob("*.safetensors")):
             raise ConfigError(f"baselines.ppo.result: {named} is no folder with *.safetensors; give the trained model")
         return Result(Path(named), None)
+    if begun(setting.run, Ppo.name):
+        return Result(Path(_record(setting.run)["result"]), _record(setting.run)["step"])
+    _refuse_changes(setting)
     found = newest(_folder(setting.run) / CHECKPOINTS)
     steps = _record(setting.run).get("steps")
     if found is not None and steps is not None and found.step != steps:
@@ -126,18 +134,34 @@ def _accept(setting: Setting, result: Result, pool: Pool) -> None:
     setting.run.set_meta(_RECORD, {**_record(setting.run), **found})
 
 
-def _write(setting: Setting, now: dict[str, Any]) -> None:
-    """The files for verl, and what to do with them."""
+def _refuse_changes(setting: Setting) -> None:
+    """Refuse other settings than the files for verl were written with, as long as they are there. Raises `RunError`.
+
+    verl may be learning from them at this moment.
+    """
+    folder, now = _folder(setting.run), _given(setting.config)
+    changed = differences(_record(setting.run).get("settings", now), now)
+    if changed and folder.exists():
+        raise RunError(
+            f"verl was given other settings in {folder} ({'; '.join(changed)}); go back to them, or remove that folder "
+            "to begin anew"
+        )
+
+
+def _write(setting: Setting) -> None:
+    """The files for verl where they are not there yet, and what to do with them."""
+    run, folder = setting.run, _folder(setting.run)
+    if "settings" in _record(run) and (folder / SCRIPT).exists():
+        setting.progress.say(f"ppo: {folder} holds what verl trains from, and no result yet; it stays as it is")
+    else:
+        _write_files(setting)
+    setting.progress.say(f"ppo: where verl and its GPUs are, run {_script(run)}; then repeat this command here")
+
+
+def _write_files(setting: Setting) -> None:
     from thickets.engines.prompts import Renderer, load_tokenizer
 
-    run, folder = setting.run, _folder(setting.run)
-    changed = differences(_record(run).get("settings", now), now)
-    if changed and (folder / CHECKPOINTS).exists():
-        raise RunError(
-            f"verl has begun with other settings ({'; '.join(changed)}); go back to them, or remove "
-            f"{folder / CHECKPOINTS} to begin anew"
-        )
-    plan = _budget(setting)
+    run, folder, plan = setting.run, _folder(setting.run), _budget(setting)
     files = Files(
         folder,
         run.directory,
@@ -149,13 +173,19 @@ def _write(setting: Setting, now: dict[str, Any]) -> None:
         setting.sampling,
         base_of(run).dtype,
     )
+    # Killed in between, the record must not speak of other files.
+    run.set_meta(_RECORD, {})
     write(files, Renderer(load_tokenizer(setting.config.model), setting.config, None))
-    run.set_meta(_RECORD, {"settings": now, "steps": plan.steps, "answers a step": plan.a_step})
+    run.set_meta(_RECORD, {"settings": _given(setting.config), "steps": plan.steps, "answers a step": plan.a_step})
     setting.progress.say(
         f"ppo: wrote {folder} for verl 0.9: {plan.steps} steps of {plan.questions} answers, {plan.samples} in all; the "
         f"search generated {searched(setting.config, len(setting.splits['selection']))}"
     )
-    setting.progress.say(f"ppo: where verl and its GPUs are, run {_script(run)}; then repeat this command here")
+
+
+def _given(config: RunConfig) -> dict[str, Any]:
+    """All that the files for verl are written from."""
+    return config.baselines.ppo.model_dump(mode="json", exclude={"result"})
 
 
 def _budget(setting: Setting) -> Budget:
