@@ -176,6 +176,8 @@ def test_a_judge_that_cannot_start_stops_the_training(config: RunConfig, letters
         Judge(config.directory)
     (letters / "my.py").write_text(REWARD)
     judge = json.loads((folder_of(config) / "judge.json").read_text())
+    # Whoever set no limit does not want the training to hang for ever.
+    assert judge["timeout"] == 300
     judge["command"] = ["/no/such/python"]
     (folder_of(config) / "judge.json").write_text(json.dumps(judge))
     (answer,) = ask(config, [("selection", 0, "a")], tmp_path)

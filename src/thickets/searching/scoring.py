@@ -237,8 +237,7 @@ class OwnProcesses(Scorer):
         return [self._sent[f] for f in running if now - self._began[f] > self._patience(self._sent[f]) and not f.done()]
 
     def _patience(self, done: Done) -> float:
-        """Seconds that judging this may take."""
-        return self._timeout or _PATIENCE + self._each * len(done.generations)
+        return patience(self._timeout, self._each, len(done.generations))
 
     def _fail_overdue(self, overdue: list[Done]) -> None:
         """Kill all processes: what hangs fails, its neighbours are judged again."""
@@ -287,6 +286,14 @@ def make_scorer(config: ScoringConfig, task: Task, splits: Splits, engines: int,
             "of plain data and functions that can be pickled"
         )
     return OwnProcesses(task, splits, workers, config.timeout, log) if workers else InProcess(task, splits, log)
+
+
+def patience(timeout: float | None, seconds_each: float, answers: int) -> float:
+    """Seconds that judging so many answers may take: `scoring.timeout` or, where it is silent, what the task needs.
+
+    `seconds_each` is the task's own limit for one answer.
+    """
+    return timeout or _PATIENCE + seconds_each * answers
 
 
 def _texts(done: Done) -> list[str]:

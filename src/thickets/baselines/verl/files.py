@@ -16,6 +16,7 @@ from thickets.baselines.training.budget import Budget
 from thickets.config import PpoConfig, RunConfig
 from thickets.engines.prompts import Renderer
 from thickets.errors import EngineError
+from thickets.searching.scoring import patience
 from thickets.store import write_atomically
 from thickets.store.database import explained
 from thickets.tasks import Task
@@ -55,7 +56,8 @@ def write(files: Files, renderer: Renderer) -> None:
         "folder": os.getcwd(),
         "source": str(Path(__file__).absolute().parents[3]),
         "start": _SLOWEST_START,
-        "timeout": files.config.scoring.timeout,
+        # One answer at a time.
+        "timeout": patience(files.config.scoring.timeout, files.task.seconds_each, 1),
     }
     write_atomically(files.folder / "judge.json", json.dumps(judge, indent=1))
     write_atomically(files.folder / CONFIGURATION, _yaml(configuration(files, renderer, longest)))
