@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from thickets.analysis.summary import Summary
+from thickets.baselines.base import make_baseline
 from thickets.baselines.kinds.random_members import picked
 from thickets.baselines.kinds.self_consistency import sample_seeds
 from thickets.baselines.phrasing import phrasings
@@ -84,7 +85,9 @@ def test_random_members_are_the_vote_of_drawn_candidates(plain: tuple[RunConfig,
     ]
 
 
-def test_the_best_prompt_is_the_one_that_scores_highest_on_selection(plain: tuple[RunConfig, Summary]) -> None:
+def test_the_best_prompt_is_the_one_that_scores_highest_on_selection(
+    plain: tuple[RunConfig, Summary], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config, summary = plain
     ways = phrasings(())
     scores = []
@@ -97,6 +100,12 @@ def test_the_best_prompt_is_the_one_that_scores_highest_on_selection(plain: tupl
     assert details["chosen"] == ways[best].name
     assert set(details["score on selection"]) == {w.name for w in ways}
     assert found(summary, "best_prompt", "test") == [(j.key, j.correct) for j in judged(config, "test", ways[best].put)]
+    # For the one trial of the base nobody reads the whole search.
+    monkeypatch.setattr(Run, "scores", lambda *_: pytest.fail("the trials of the search were read"))
+    with Run.read(config.directory) as run:
+        baseline = make_baseline("best_prompt")
+        assert baseline.details(run) == details
+        assert baseline.spent(run).models == 3 + 1 + 2
 
 
 def test_where_the_own_prompt_is_best_the_base_is_not_asked_again(settings: dict[str, Any], letters: Any) -> None:

@@ -119,14 +119,18 @@ def _names(run: Run) -> list[str]:
 
 def _scores(run: Run) -> list[TrialScore]:
     """Every prompt's trial on selection under its number; the task's own is that of the base."""
-    own = [replace(t, candidate=_OWN) for t in run.scores("selection") if t.candidate is None]
+    # The base's trial alone: the search beside it has thousands.
+    own = [replace(t.in_short(), candidate=_OWN) for t in run.trials("selection", [None])]
     return [*own, *run.ledger(BestPrompt.name).scores("selection")]
 
 
 def _winner(run: Run) -> int | None:
     """The number of the best prompt; `None` until all that can be asked have been tried."""
-    names, left_out, scores = _names(run), _left_out(run), _scores(run)
-    if not names or len(scores) < len(names) - len(left_out):
+    names = _names(run)
+    if not names:
+        return None
+    scores = _scores(run)
+    if len(scores) < len(names) - len(_left_out(run)):
         return None
     return rank(scores)[0].candidate
 
