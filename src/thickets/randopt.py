@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, cast
 from thickets.analysis.parts import candidates_by_part, part_members, parts
 from thickets.analysis.summary import HeldOut, MemberFigures, Summary, summarise
 from thickets.baselines.base import HELD_OUT, Baseline, Setting
-from thickets.baselines.running import chosen, done, evaluate, settle, unsuited
+from thickets.baselines.running import chosen, evaluate, owed, unsuited
 from thickets.config import GenerationConfig, RunConfig
 from thickets.engines import engine_class
 from thickets.ensemble import EnsembleFile, vote_rule
@@ -61,18 +61,12 @@ def execute(
             check_data(run, splits)
             check_code(run, task)
             progress.say(f"{run.directory} is finished; nothing is repeated. Choose another --out to run again.")
-            engines = _Engines(relocated(run, config, None), progress, model, tokenizer)
-            _add(run, config, baselines, task, splits, engines)
+            where = relocated(run, config, None)
         else:
             for note in splits.notes:
                 progress.say(note)
-            with _Engines(config, progress, model, tokenizer) as engines:
-                _evaluate(run, config, baselines, task, splits, engines, strategy)
-        if not (run.meta("finished") and (run.directory / "ensemble.json").exists()):
-            _write_ensembles(run, task)
-        if not run.meta("finished"):
-            run.set_meta("finished", datetime.now(UTC).isoformat(timespec="seconds"))
-        return finish(run)
+            where = config
+        return _carry_out(run, baselines, task, splits, _Engines(where, progress, model, tokenizer), strategy)
 
 
 def add_baselines(
@@ -101,8 +95,8 @@ def add_baselines(
     with Run.begin(config) as run:
         check_data(run, splits)
         check_code(run, task)
-        _add(run, config, baselines, task, splits, _Engines(relocated(run, config, model), progress, model, tokenizer))
-        return finish(run)
+        engines = _Engines(relocated(run, config, model), progress, model, tokenizer)
+        return _carry_out(run, baselines, task, splits, engines)
 
 
 class _Engines:
@@ -127,8 +121,9 @@ class _Engines:
         self.progress.say("checking that the base weights are what they were, bit for bit")
         self._pool.verify_base()
         run.set_meta("base_verified", True)
-        if self._pool.notes:
-            run.set_meta("notes", [*(run.meta("notes") or []), *self._pool.notes])
+        earlier = run.meta("notes") or []
+        if fresh := [n for n in self._pool.notes if n not in earlier]:
+            run.set_meta("notes", [*earlier, *fresh])
 
     def release(self, run: Run) -> None:
         """Close them, checked; they can be asked for again."""
@@ -148,33 +143,46 @@ class _Engines:
         self._close()
 
 
-def _add(
-    run: Run, config: RunConfig, baselines: Sequence[Baseline], task: Task, splits: Splits, engines: _Engines
-) -> None:
-    """What is missing of the baselines of a finished run. Engines start only where something is."""
-    run.set_meta("unsuited", unsuited(task, config))
-    missing = [b for b in baselines if not done(b, run)]
-    for baseline in baselines:
-        settle(baseline, run, config)
+def _carry_out(
+    run: Run,
+    baselines: Sequence[Baseline],
+    task: Task,
+    splits: Splits,
+    engines: _Engines,
+    strategy: Strategy | None = None,
+) -> Summary:
+    """What a run lacks: its search by `strategy`, if it is not finished, then these baselines, and the report.
+
+    Engines start only where something is to be evaluated. A baseline that fails leaves a finished run.
+    """
+    run.set_meta("unsuited", unsuited(task, engines.config))
+    try:
+        with engines, _setting(run, task, splits, engines) as setting:
+            missing = owed(baselines, setting)
+            if strategy is not None and not run.meta("finished"):
+                _search(setting, strategy, engines)
+            elif not (run.directory / "ensemble.json").exists():
+                _write_ensembles(run, task)
+            if missing:
+                evaluate(missing, setting)
+                engines.verify(run)
+    except Exception:
+        if run.meta("finished") and not (run.directory / "report.html").exists():
+            finish(run)
+        raise
+    return finish(run)
+
+
+@contextmanager
+def _setting(run: Run, task: Task, splits: Splits, engines: _Engines) -> Iterator[Setting]:
+    """What is evaluated with; its scoring processes end with it."""
 
     def start() -> Pool:
         pool = engines.pool()
         identify(run, pool, splits, task, engines.progress)
         return pool
 
-    with engines, _setting(run, engines.config, task, splits, engines, start) as setting:
-        for baseline in missing:
-            baseline.check(setting)
-        evaluate(missing, setting)
-        engines.verify(run)
-
-
-@contextmanager
-def _setting(
-    run: Run, config: RunConfig, task: Task, splits: Splits, engines: _Engines, start: Callable[[], Pool]
-) -> Iterator[Setting]:
-    """What is evaluated with; its scoring processes end with it."""
-    examples = by_name(splits)
+    config, examples = engines.config, by_name(splits)
     scorer = make_scorer(config.scoring, task, examples, config.engine.count, run.directory / "scoring.log")
     try:
         how = sampling(config, task)
@@ -183,35 +191,22 @@ def _setting(
         scorer.close()
 
 
-def _evaluate(
-    run: Run,
-    config: RunConfig,
-    baselines: Sequence[Baseline],
-    task: Task,
-    splits: Splits,
-    engines: _Engines,
-    strategy: Strategy,
-) -> None:
-    """All that needs engines: the search, base, members and baselines on the held-out splits, the check of the base."""
-    pool, progress = engines.pool(), engines.progress
-    identify(run, pool, splits, task, progress)
-    run.set_meta("unsuited", unsuited(task, config))
-    with _setting(run, config, task, splits, engines, engines.pool) as setting:
-        for examples in setting.splits.values():
-            # All splits now: a test question that does not fit must not be found after the search.
-            pool.check([e.prompt for e in examples], setting.sampling)
-        for baseline in baselines:
-            settle(baseline, run, config)
-            baseline.check(setting)
-        evaluator = Evaluator(run, pool, setting.scorer, setting.splits, setting.sampling, config.keep_texts == "all")
-        search(evaluator, strategy, config.search.population, progress)
-        kept = _keep(run, config.ensemble.top_k)
-        # From here on the members are fixed: what decides and what is reported come after.
-        for split in HELD_OUT:
-            _evaluate_members(evaluator, split, kept, progress)
-        evaluate(baselines, setting)
+def _search(setting: Setting, strategy: Strategy, engines: _Engines) -> None:
+    """The search, base and members on the held-out splits, the check of the base: then the run is finished."""
+    run, config, progress = setting.run, setting.config, setting.progress
+    for examples in setting.splits.values():
+        # All splits now: a test question that does not fit must not be found after the search.
+        setting.pool.check([e.prompt for e in examples], setting.sampling)
+    evaluator = setting.evaluator("")
+    search(evaluator, strategy, config.search.population, progress)
+    kept = _keep(run, config.ensemble.top_k)
+    # From here on the members are fixed: what decides and what is reported come after.
+    for split in HELD_OUT:
+        _evaluate_members(evaluator, split, kept, progress)
     _advise(run, setting.scorer.held_up, progress)
     engines.verify(run)
+    _write_ensembles(run, setting.task)
+    run.set_meta("finished", datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 def _advise(run: Run, held_up: float, progress: Progress) -> None:

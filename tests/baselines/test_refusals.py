@@ -15,8 +15,11 @@ import tomli_w
 
 from tests.run.test_command import change
 from thickets.analysis.summary import Summary, summarise
+from thickets.baselines.base import Setting
+from thickets.baselines.kinds.self_consistency import SelfConsistency
 from thickets.config import merge, parse, read_toml
-from thickets.errors import ConfigError, RunError
+from thickets.ensemble import read_ensemble
+from thickets.errors import ConfigError, EngineError, RunError
 from thickets.randopt import add_baselines, execute
 from thickets.store import Run
 
@@ -194,6 +197,28 @@ def test_a_picked_candidate_that_was_never_tried_is_named(settings: dict[str, An
 def test_more_members_than_candidates_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"larger than search\.population"):
         parse(merge(settings, {"ensemble": {"top_k": 11}}))
+
+
+def test_a_baseline_that_fails_leaves_a_finished_run(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(self: SelfConsistency, setting: Setting) -> None:
+        raise EngineError("the GPU ran out of memory")
+
+    config = parse(with_baselines(settings, "self_consistency", "random_members"))
+    with monkeypatch.context() as patched:
+        patched.setattr(SelfConsistency, "evaluate", fails)
+        with pytest.raises(EngineError, match="ran out of memory"):
+            execute(config)
+    assert len(read_ensemble(config.directory).members) == 3
+    assert (config.directory / "report.html").exists()
+    with Run.read(config.directory) as run:
+        before = run.meta("finished")
+        assert before
+        assert run.meta("base_verified")
+    summary = execute(config)
+    assert {b.name for b in summary.baselines if b.held_out} >= {"self_consistency", "random_members"}
+    assert summary.finished == before
 
 
 def test_killed_in_the_middle_nothing_is_lost_or_repeated(settings: dict[str, Any], tmp_path: Path) -> None:

@@ -104,9 +104,9 @@ def test_kills_in_the_held_out_phases_and_between_the_last_files(settings: dict[
         lambda: _count(killed.directory, "validation") >= 2,
         lambda: _count(killed.directory, "test") >= 1,
         lambda: _count(killed.directory, "test") >= 4,
+        lambda: (killed.directory / "ensemble.json").exists(),
         lambda: _count(killed.directory, "selection", "best_prompt") >= 2,
         lambda: _count(killed.directory, "test", "self_consistency") >= 3,
-        lambda: (killed.directory / "ensemble.json").exists(),
     ]
     for reached in moments:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
