@@ -22,13 +22,13 @@ from thickets.pool import Pool, start_pool
 from thickets.provenance import by_name, check_code, check_data, identify, relocated
 from thickets.report import render_report
 from thickets.searching import Evaluator, Progress, Strategy, make_scorer, make_strategy, rank, search
+from thickets.searching.scoring import Scorer
 from thickets.store import Run, write_atomically
 from thickets.tasks import Task, make_task
 from thickets.tasks.splits import Splits, split_task
 from thickets.types import Sampling, SplitName, TrialScore
 from thickets.weights import make_scale_rule
 
-_SPLITS: tuple[SplitName, ...] = ("selection", "validation", "test")
 # Seconds, and share of the engine's time, above which waiting for rewards is worth a word.
 _LITTLE_WAITING, _MUCH_WAITING = 30.0, 0.2
 
@@ -203,20 +203,17 @@ def _search(setting: Setting, strategy: Strategy, engines: _Engines) -> None:
     # From here on the members are fixed: what decides and what is reported come after.
     for split in HELD_OUT:
         _evaluate_members(evaluator, split, kept, progress)
-    _advise(run, setting.scorer.held_up, progress)
+    _advise(setting.scorer, progress)
     engines.verify(run)
     _write_ensembles(run, setting.task)
     run.set_meta("finished", datetime.now(UTC).isoformat(timespec="seconds"))
 
 
-def _advise(run: Run, held_up: float, progress: Progress) -> None:
-    """Say so where engines waited long for rewards."""
-    if held_up < _LITTLE_WAITING:
-        return
-    busy = sum(t.seconds for split in _SPLITS for t in run.scores(split))
-    if held_up > _MUCH_WAITING * busy:
+def _advise(scorer: Scorer, progress: Progress) -> None:
+    """Say so where engines waited long for rewards in this process, whatever an earlier one took."""
+    if scorer.held_up > max(_LITTLE_WAITING, _MUCH_WAITING * scorer.worked):
         progress.say(
-            f"judging answers held the engine up for {held_up:.0f} s while it worked for {busy:.0f} s; "
+            f"judging answers held the engine up for {scorer.held_up:.0f} s while it worked for {scorer.worked:.0f} s; "
             "--scoring.workers 2 judges in other processes meanwhile"
         )
 

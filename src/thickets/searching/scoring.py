@@ -51,8 +51,9 @@ class Scored:
 class Scorer(ABC):
     """Takes finished work and gives it back judged, in any order."""
 
-    # Seconds that judging took from the process that drives the engines.
+    # Seconds that judging took from the process that drives the engines, and that these worked for what was judged so.
     held_up: float = 0.0
+    worked: float = 0.0
 
     @abstractmethod
     def submit(self, done: Done) -> None:
@@ -90,6 +91,7 @@ class InProcess(Scorer):
             scored = _attempt(done, lambda: judge(self._task, examples, _texts(done)))
         self._ready.append(scored)
         self.held_up += time.perf_counter() - start
+        self.worked += done.seconds
 
     def finished(self, timeout: float | None = 0.0) -> list[Scored]:
         ready, self._ready = self._ready, []
