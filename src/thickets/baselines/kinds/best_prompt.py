@@ -43,7 +43,7 @@ class BestPrompt(Baseline):
     def check(self, setting: Setting) -> None:
         ways = phrasings(setting.config.baselines.templates)
         for way in ways:
-            check_columns(way, [e for examples in setting.splits.values() for e in examples])
+            check_columns(way, [e for examples in setting.splits.values() for e in examples], setting.task)
 
     def planned(self, config: RunConfig) -> Mapping[SplitName, int]:
         return {"selection": len(phrasings(config.baselines.templates)) - 1, **dict.fromkeys(HELD_OUT, 1)}
