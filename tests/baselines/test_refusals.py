@@ -15,7 +15,9 @@ import tomli_w
 
 from tests.run.test_command import change
 from thickets.analysis.summary import Summary, summarise
+from thickets.baselines import running
 from thickets.baselines.base import Setting
+from thickets.baselines.kinds.random_members import RandomMembers
 from thickets.baselines.kinds.self_consistency import SelfConsistency
 from thickets.config import merge, parse, read_toml
 from thickets.ensemble import read_ensemble
@@ -205,7 +207,7 @@ def test_a_baseline_that_fails_leaves_a_finished_run(
     def fails(self: SelfConsistency, setting: Setting) -> None:
         raise EngineError("the GPU ran out of memory")
 
-    config = parse(with_baselines(settings, "self_consistency", "random_members"))
+    config = parse(with_baselines(settings, "random_members", "self_consistency"))
     with monkeypatch.context() as patched:
         patched.setattr(SelfConsistency, "evaluate", fails)
         with pytest.raises(EngineError, match="ran out of memory"):
@@ -216,7 +218,12 @@ def test_a_baseline_that_fails_leaves_a_finished_run(
         before = run.meta("finished")
         assert before
         assert run.meta("base_verified")
+    # What is done is not begun again, and what is not is looked at once.
+    settled: list[str] = []
+    monkeypatch.setattr(RandomMembers, "evaluate", lambda *_: pytest.fail("it had answered everything"))
+    monkeypatch.setattr(running, "settle", lambda baseline, *_: settled.append(baseline.name))
     summary = execute(config)
+    assert settled == ["random_members", "self_consistency"]
     assert {b.name for b in summary.baselines if b.held_out} >= {"self_consistency", "random_members"}
     assert summary.finished == before
 

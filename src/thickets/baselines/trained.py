@@ -117,11 +117,6 @@ def _evaluated(name: str) -> str:
     return f"evaluated:{name}"
 
 
-def evaluated(run: Run, name: str) -> bool:
-    """Whether the trained model has a trial on every held-out split there is."""
-    return all(_ONLY in run.ledger(name).recorded(s) for s in HELD_OUT if run.examples(s))
-
-
 def trained_answers(run: Run, name: str, split: SplitName) -> Sequence[Answer] | None:
     """The trained model's answers, in order; `None` until they have been recorded."""
     questions, trials = len(run.examples(split)), run.ledger(name).trials(split, [_ONLY])

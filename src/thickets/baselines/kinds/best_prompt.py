@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent, spent_on
 from thickets.baselines.phrasing import Phrasing, check_columns, phrasings
-from thickets.baselines.running import recorded_settings, settle
+from thickets.baselines.running import recorded_settings
 from thickets.baselines.voting import answers_of
 from thickets.config import RunConfig
 from thickets.ensemble.deciding import outcomes_of
@@ -52,7 +52,6 @@ class BestPrompt(Baseline):
         return f"best of {len(_names(run)) - len(_left_out(run))} prompts" if _names(run) else "best prompt"
 
     def evaluate(self, setting: Setting) -> None:
-        settle(self, setting.run, setting.config)
         run, ways = setting.run, phrasings(setting.config.baselines.templates)
         if run.meta(_LEFT_OUT) is None:
             run.set_meta(_LEFT_OUT, _refused(setting, ways))

@@ -16,7 +16,6 @@ from thickets.baselines.trained import (
     base_of,
     check_trainable,
     evaluate_folder,
-    evaluated,
     refuse_another,
     trained_answers,
     trained_spent,
@@ -61,9 +60,6 @@ class Grpo(Baseline):
 
     def evaluate(self, setting: Setting) -> None:
         run = setting.run
-        if evaluated(run, self.name):
-            return
-        self.check(setting)
         record = _settled(setting, dict(self.settings(setting.config)))
         if "fingerprint" not in record or not _model(run).is_dir():
             trained = _train(setting)

@@ -15,7 +15,6 @@ from thickets.baselines.trained import (
     begun,
     check_trainable,
     evaluate_folder,
-    evaluated,
     trained_answers,
     trained_spent,
 )
@@ -60,10 +59,6 @@ class Ppo(Baseline):
         return "PPO"
 
     def evaluate(self, setting: Setting) -> None:
-        run = setting.run
-        if evaluated(run, self.name):
-            return
-        self.check(setting)
         result = _result(setting)
         if result is None:
             _write(setting)

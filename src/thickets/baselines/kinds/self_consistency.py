@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent, spent_on
-from thickets.baselines.running import recorded_settings, settle
+from thickets.baselines.running import recorded_settings
 from thickets.baselines.voting import voted
 from thickets.config import RunConfig
 from thickets.ensemble.deciding import outcomes_of
@@ -49,7 +49,6 @@ class SelfConsistency(Baseline):
         return f"self-consistency@{run.config.ensemble.top_k}"
 
     def evaluate(self, setting: Setting) -> None:
-        settle(self, setting.run, setting.config)
         seeds, chosen = sample_seeds(setting.config), setting.config.baselines
         prompts = {split: [e.prompt for e in examples] for split, examples in setting.splits.items()}
 
