@@ -67,8 +67,16 @@ def identify(run: Run, pool: Pool, splits: Splits, task: Task, progress: Progres
             notes.append(note)
             progress.say(note)
         run.set_meta(name, value)
-    earlier = (run.meta("notes") or []) if begun else []
-    run.set_meta("notes", earlier + [n for n in notes if n not in earlier])
+    if not begun:
+        run.set_meta("notes", [])
+    keep_notes(run, notes)
+
+
+def keep_notes(run: Run, notes: Sequence[str]) -> None:
+    """Add sentences to the notes that the report shows, each once."""
+    earlier = run.meta("notes") or []
+    if fresh := [n for n in dict.fromkeys(notes) if n not in earlier]:
+        run.set_meta("notes", [*earlier, *fresh])
 
 
 def relocated(run: Run, config: RunConfig, model: Any) -> RunConfig:

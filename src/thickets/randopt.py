@@ -19,7 +19,7 @@ from thickets.ensemble.file import Base, Member
 from thickets.errors import RunError
 from thickets.noise import canonical_name
 from thickets.pool import Pool, start_pool
-from thickets.provenance import by_name, check_code, check_data, identify, relocated
+from thickets.provenance import by_name, check_code, check_data, identify, keep_notes, relocated
 from thickets.report import render_report
 from thickets.searching import Evaluator, Progress, Strategy, make_scorer, make_strategy, rank, search
 from thickets.searching.scoring import Scorer
@@ -121,9 +121,7 @@ class _Engines:
         self.progress.say("checking that the base weights are what they were, bit for bit")
         self._pool.verify_base()
         run.set_meta("base_verified", True)
-        earlier = run.meta("notes") or []
-        if fresh := [n for n in self._pool.notes if n not in earlier]:
-            run.set_meta("notes", [*earlier, *fresh])
+        keep_notes(run, self._pool.notes)
 
     def release(self, run: Run) -> None:
         """Close them, checked; they can be asked for again."""

@@ -20,6 +20,7 @@ from thickets.baselines.verl.judging import Judge, cut
 from thickets.config import RunConfig, merge, parse
 from thickets.engines.prompts import Renderer
 from thickets.errors import ConfigError, EngineError, ModelError, RunError
+from thickets.pool.local import LocalPool
 from thickets.randopt import add_baselines, execute
 from thickets.store import Run
 
@@ -228,7 +229,7 @@ def test_the_model_that_verl_leaves_is_evaluated(config: RunConfig, thickets: Co
 
 
 def test_a_folder_that_is_named_is_evaluated_and_has_to_be_a_trained_copy(
-    config: RunConfig, save_model: Callable[..., Path], llama: Path
+    config: RunConfig, save_model: Callable[..., Path], llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def named(folder: Path) -> RunConfig:
         return changed(config, result=str(folder))
@@ -240,8 +241,11 @@ def test_a_folder_that_is_named_is_evaluated_and_has_to_be_a_trained_copy(
         add_baselines(named(llama), ["ppo"])
     with pytest.raises(ModelError, match="weights and the base"):
         add_baselines(named(save_model("Llama", 3, num_hidden_layers=1)), ["ppo"])
+    monkeypatch.setattr(LocalPool, "notes", ("one engine died",))
     add_baselines(named(save_model("Llama", 3)), ["ppo"])
     with Run.read(config.directory) as run:
+        # What happened to its engines is told as what happened to the run's own.
+        assert run.meta("notes") == ["one engine died"]
         details = make_baseline("ppo").details(run)
         # It may have been trained by anybody.
         assert [details[x] for x in ("answers learnt from", "steps", "learning rate")] == ["not known"] * 3

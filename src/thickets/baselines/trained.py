@@ -14,6 +14,7 @@ from thickets.engines import engine_class
 from thickets.ensemble.deciding import outcomes_of
 from thickets.errors import ConfigError, EngineError, ModelError, RunError
 from thickets.pool import Pool, start_pool
+from thickets.provenance import keep_notes
 from thickets.store import Run
 from thickets.types import SplitName, images_of
 
@@ -87,15 +88,11 @@ def evaluate_folder(setting: Setting, name: str, folder: Path, check: Callable[[
         missing = [s for s in HELD_OUT if setting.splits[s] and _ONLY not in setting.run.ledger(name).recorded(s)]
         for split in missing:
             pool.check([e.prompt for e in setting.splits[split]], setting.sampling)
-        evaluator = setting.evaluator(name, pool=pool)
         for split in missing:
-            setting.progress.begin(f"{name}, {split}", 1, 0, None)
-            for trial in evaluator.evaluate(split, [(_ONLY, None)]):
-                setting.progress.trial(trial)
-            setting.progress.end()
+            setting.evaluate(name, name, split, [(_ONLY, None)], pool=pool)
     finally:
-        setting.progress.end()
         pool.close()
+        keep_notes(setting.run, pool.notes)
 
 
 def begun(run: Run, name: str) -> bool:
