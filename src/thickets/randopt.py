@@ -12,10 +12,10 @@ from thickets.analysis.parts import candidates_by_part, part_members, parts
 from thickets.analysis.summary import HeldOut, MemberFigures, Summary, summarise
 from thickets.baselines.base import HELD_OUT, Baseline, Setting
 from thickets.baselines.running import chosen, evaluate, owed, unsuited
-from thickets.config import GenerationConfig, RunConfig
+from thickets.config import RunConfig
 from thickets.engines import engine_class
 from thickets.ensemble import EnsembleFile, vote_rule
-from thickets.ensemble.file import Base, Member
+from thickets.ensemble.file import Base, Member, generation_of
 from thickets.errors import RunError
 from thickets.noise import canonical_name
 from thickets.pool import Pool, start_pool
@@ -286,19 +286,12 @@ def ensemble_file(
     held_out: Mapping[str, HeldOut | None],
 ) -> EnsembleFile:
     """The ensemble of `members`, which have been tested, as it answers one task."""
-    decoding = sampling(config, task)
     return EnsembleFile(
         base=Base(model=config.model, fingerprint=summary.identity["model"], dtype=summary.engine["dtype"]),
         noise=config.search.noise,
         weights=config.weights,
         task=task.config if task.config.name != config.task.name else config.task,
-        generation=GenerationConfig(
-            max_new_tokens=decoding.max_new_tokens,
-            temperature=decoding.temperature,
-            top_p=decoding.top_p,
-            seed=decoding.seed,
-            stop=decoding.stop,
-        ),
+        generation=generation_of(sampling(config, task)),
         vote=config.ensemble.vote,
         members=tuple(
             Member(

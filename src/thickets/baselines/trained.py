@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from thickets.baselines.base import HELD_OUT, Answer, Setting, Spent, spent_on
+from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent, spent_on
 from thickets.baselines.voting import answers_of
-from thickets.config import ModelConfig, WeightsConfig
+from thickets.config import ModelConfig, RunConfig, WeightsConfig
 from thickets.engines import engine_class
 from thickets.ensemble.deciding import outcomes_of
 from thickets.errors import ConfigError, EngineError, ModelError, RunError
@@ -21,6 +21,47 @@ from thickets.types import SplitName, images_of
 Dtype = Literal["bfloat16", "float16", "float32"]
 # A training leaves one model.
 _ONLY = 0
+
+
+class Trained(Baseline):
+    """A baseline whose model is trained outside the engines, which then answer with it at one pass a question.
+
+    The run's record has under its name what is known of the training, and `baselines/NAME` its files.
+    """
+
+    def planned(self, config: RunConfig) -> Mapping[SplitName, int]:
+        # Of the evaluation alone: how long training takes, no run has measured.
+        return dict.fromkeys(HELD_OUT, 1)
+
+    def answers(self, run: Run, split: SplitName) -> Sequence[Answer] | None:
+        questions, trials = len(run.examples(split)), run.ledger(self.name).trials(split, [_ONLY])
+        return answers_of(outcomes_of(trials, questions)[0]) if questions and trials else None
+
+    def spent(self, run: Run) -> Spent:
+        """The evaluations and, where the training was recorded, the tokens that it generated and its seconds."""
+        evaluations = spent_on(1, [t for split in HELD_OUT for t in run.ledger(self.name).scores(split)])
+        training = self.record(run).get("training", {})
+        return replace(
+            evaluations,
+            prompt_tokens=evaluations.prompt_tokens + training.get("prompt_tokens", 0),
+            new_tokens=evaluations.new_tokens + training.get("new_tokens", 0),
+            training_seconds=training.get("seconds", 0.0),
+        )
+
+    @classmethod
+    def record(cls, run: Run) -> dict[str, Any]:
+        """What is known of the training; empty before that."""
+        return run.meta(cls.name) or {}
+
+    @classmethod
+    def keep(cls, run: Run, record: Mapping[str, Any]) -> None:
+        """Record that, as JSON values."""
+        run.set_meta(cls.name, dict(record))
+
+    @classmethod
+    def folder(cls, run: Run) -> Path:
+        """Where its files are."""
+        return run.directory / "baselines" / cls.name
 
 
 def check_trainable(name: str, setting: Setting) -> None:
@@ -112,20 +153,3 @@ def refuse_another(run: Run, name: str, fingerprint: str, folder: Path) -> None:
 def _evaluated(name: str) -> str:
     """Where the run's record has the fingerprint of the model that was evaluated."""
     return f"evaluated:{name}"
-
-
-def trained_answers(run: Run, name: str, split: SplitName) -> Sequence[Answer] | None:
-    """The trained model's answers, in order; `None` until they have been recorded."""
-    questions, trials = len(run.examples(split)), run.ledger(name).trials(split, [_ONLY])
-    return answers_of(outcomes_of(trials, questions)[0]) if questions and trials else None
-
-
-def trained_spent(run: Run, name: str, training: Mapping[str, Any]) -> Spent:
-    """The evaluations and, of a `training` record, the tokens that it generated and its seconds."""
-    evaluations = spent_on(1, [t for split in HELD_OUT for t in run.ledger(name).scores(split)])
-    return replace(
-        evaluations,
-        prompt_tokens=evaluations.prompt_tokens + training.get("prompt_tokens", 0),
-        new_tokens=evaluations.new_tokens + training.get("new_tokens", 0),
-        training_seconds=training.get("seconds", 0.0),
-    )

@@ -12,10 +12,10 @@ from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent, 
 from thickets.baselines.evolution import Ascent, as_settings, plan_ascent
 from thickets.baselines.running import recorded_settings
 from thickets.baselines.voting import answers_of
-from thickets.config import GenerationConfig, RunConfig
+from thickets.config import RunConfig
 from thickets.ensemble import SingleModel, terms_of
 from thickets.ensemble.deciding import outcomes_of
-from thickets.ensemble.file import Base
+from thickets.ensemble.file import Base, generation_of
 from thickets.errors import RunError
 from thickets.store import Run, write_atomically
 from thickets.types import Blend, SplitName, Trial, TrialScore
@@ -104,7 +104,7 @@ class EvolutionStrategies(Baseline):
 
     def _write(self, setting: Setting, centre: Blend) -> None:
         """The model as a small file, which `thickets export` takes."""
-        run, config, decoding = setting.run, setting.config, setting.sampling
+        run, config = setting.run, setting.config
         found = ((split, self.answers(run, split)) for split in HELD_OUT)
         single = SingleModel(
             found_by=self.name,
@@ -112,13 +112,7 @@ class EvolutionStrategies(Baseline):
             noise=config.search.noise,
             weights=config.weights,
             task=config.task,
-            generation=GenerationConfig(
-                max_new_tokens=decoding.max_new_tokens,
-                temperature=decoding.temperature,
-                top_p=decoding.top_p,
-                seed=decoding.seed,
-                stop=decoding.stop,
-            ),
+            generation=generation_of(setting.sampling),
             settings=dict(self.settings(config)),
             results={
                 split: {"questions": len(answers), "accuracy": sum(a.correct for a in answers) / len(answers)}

@@ -7,33 +7,29 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent
+from thickets.baselines.base import Setting
 from thickets.baselines.trained import (
+    Trained,
     base_of,
     check_trainable,
     evaluate_folder,
     refuse_another,
-    trained_answers,
-    trained_spent,
 )
 from thickets.baselines.training.budget import Budget, budget, searched
 from thickets.config import GrpoConfig, RunConfig
 from thickets.errors import ModelError
 from thickets.pool import Pool
 from thickets.store import Run
-from thickets.types import SplitName
 
-# In the run's record: what the training is done with and, once it has ended, what it took.
-_RECORD = "grpo"
 # What may be other when a training goes on.
 _FREE = {"at_once", "save_every"}
 
 
-class Grpo(Baseline):
+class Grpo(Trained):
     """Trains once, keeps the model in the run directory, and evaluates it there."""
 
     name: ClassVar[str] = "grpo"
@@ -51,10 +47,6 @@ class Grpo(Baseline):
         check_trainable(self.name, setting)
         _budget(setting.config, len(setting.splits["selection"]))
 
-    def planned(self, config: RunConfig) -> Mapping[SplitName, int]:
-        # Of the evaluation alone: how long training takes, no run has measured.
-        return dict.fromkeys(HELD_OUT, 1)
-
     def title(self, run: Run) -> str:
         return "GRPO"
 
@@ -66,7 +58,7 @@ class Grpo(Baseline):
             # A record of this one beside answers of another would say what is not so.
             refuse_another(run, self.name, trained["fingerprint"], _model(run))
             record = {**record, **trained}
-            run.set_meta(_RECORD, record)
+            self.keep(run, record)
         # Not before the record knows the model: a kill in between would cost the whole training.
         shutil.rmtree(_checkpoints(run), ignore_errors=True)
         folder = _model(run)
@@ -77,14 +69,8 @@ class Grpo(Baseline):
 
         evaluate_folder(setting, self.name, folder, as_trained)
 
-    def answers(self, run: Run, split: SplitName) -> Sequence[Answer] | None:
-        return trained_answers(run, self.name, split)
-
-    def spent(self, run: Run) -> Spent:
-        return trained_spent(run, self.name, _record(run).get("training", {}))
-
     def details(self, run: Run) -> Mapping[str, Any]:
-        record = _record(run)
+        record = self.record(run)
         training = record.get("training", {})
         if not training:
             return {}
@@ -127,7 +113,7 @@ def _train(setting: Setting) -> dict[str, Any]:
         _checkpoints(run),
         _model(run),
     )
-    _folder(run).mkdir(parents=True, exist_ok=True)
+    Grpo.folder(run).mkdir(parents=True, exist_ok=True)
     learnt = train(schooling, setting.scorer, setting.progress)
     free()
     return {"fingerprint": learnt.fingerprint, "training": totals(learnt.steps), "versions": versions()}
@@ -135,14 +121,14 @@ def _train(setting: Setting) -> dict[str, Any]:
 
 def _settled(setting: Setting, now: dict[str, Any]) -> dict[str, Any]:
     """The record so far; what was trained with other settings is dropped, aloud."""
-    record = _record(setting.run)
+    record = Grpo.record(setting.run)
     if record.get("settings") == now:
         return record
-    if record and _folder(setting.run).exists():
+    if record and Grpo.folder(setting.run).exists():
         setting.progress.say("grpo: the settings changed, so the training begins anew")
-        shutil.rmtree(_folder(setting.run))
+        shutil.rmtree(Grpo.folder(setting.run))
     record = {"settings": now}
-    setting.run.set_meta(_RECORD, record)
+    Grpo.keep(setting.run, record)
     return record
 
 
@@ -151,17 +137,9 @@ def _budget(config: RunConfig, there: int) -> Budget:
     return budget(s.samples or searched(config, there), s.questions, s.group, there)
 
 
-def _record(run: Run) -> dict[str, Any]:
-    return run.meta(_RECORD) or {}
-
-
-def _folder(run: Run) -> Path:
-    return run.directory / "baselines" / "grpo"
-
-
 def _checkpoints(run: Run) -> Path:
-    return _folder(run) / "checkpoints"
+    return Grpo.folder(run) / "checkpoints"
 
 
 def _model(run: Run) -> Path:
-    return _folder(run) / "model"
+    return Grpo.folder(run) / "model"

@@ -5,18 +5,17 @@ verl trains in an environment of its own, on GPUs. Knows nothing of how verl wor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent
+from thickets.baselines.base import Setting
 from thickets.baselines.trained import (
+    Trained,
     base_of,
     begun,
     check_trainable,
     evaluate_folder,
-    trained_answers,
-    trained_spent,
 )
 from thickets.baselines.training.budget import Budget, budget, searched
 from thickets.baselines.verl.files import CHECKPOINTS, SCRIPT, Files, write
@@ -25,15 +24,12 @@ from thickets.config import RunConfig, differences
 from thickets.errors import ConfigError, ModelError, RunError
 from thickets.pool import Pool
 from thickets.store import Run
-from thickets.types import SplitName
 
-# In the run's record: what the files were written with and, later, which model was evaluated.
-_RECORD = "ppo"
 # What changes nothing in what is learnt from, or names the result. GPUs are not among it: they divide a step evenly.
 _FREE = {"at_once", "result"}
 
 
-class Ppo(Baseline):
+class Ppo(Trained):
     """Writes the files as long as there is no result, and evaluates the result once there is one."""
 
     name: ClassVar[str] = "ppo"
@@ -51,10 +47,6 @@ class Ppo(Baseline):
             )
         _budget(setting)
 
-    def planned(self, config: RunConfig) -> Mapping[SplitName, int]:
-        # Of the evaluation alone: how long training takes, no run has measured.
-        return dict.fromkeys(HELD_OUT, 1)
-
     def title(self, run: Run) -> str:
         return "PPO"
 
@@ -65,14 +57,8 @@ class Ppo(Baseline):
             return
         evaluate_folder(setting, self.name, result.folder, lambda pool: _accept(setting, result, pool))
 
-    def answers(self, run: Run, split: SplitName) -> Sequence[Answer] | None:
-        return trained_answers(run, self.name, split)
-
-    def spent(self, run: Run) -> Spent:
-        return trained_spent(run, self.name, {})
-
     def details(self, run: Run) -> Mapping[str, Any]:
-        record = _record(run)
+        record = self.record(run)
         if "result" not in record:
             return {}
         step, settings = record["step"], record.get("settings")
@@ -102,10 +88,10 @@ def _result(setting: Setting) -> Result | None:
             raise ConfigError(f"baselines.ppo.result: {named} is no folder with *.safetensors; give the trained model")
         return Result(Path(named), None)
     if begun(setting.run, Ppo.name):
-        return Result(Path(_record(setting.run)["result"]), _record(setting.run)["step"])
+        return Result(Path(Ppo.record(setting.run)["result"]), Ppo.record(setting.run)["step"])
     _refuse_changes(setting)
-    found = newest(_folder(setting.run) / CHECKPOINTS)
-    steps = _record(setting.run).get("steps")
+    found = newest(Ppo.folder(setting.run) / CHECKPOINTS)
+    steps = Ppo.record(setting.run).get("steps")
     if found is not None and steps is not None and found.step != steps:
         raise RunError(
             f"verl has saved step {found.step} of {steps} in {found.folder}; let it go on ({_script(setting.run)}), or "
@@ -126,7 +112,7 @@ def _accept(setting: Setting, result: Result, pool: Pool) -> None:
     if pool.fingerprint == base.fingerprint:
         raise ModelError(f"the model in {result.folder} is the base itself; give the one that was trained")
     found = {"result": str(result.folder), "step": result.step, "fingerprint": pool.fingerprint}
-    setting.run.set_meta(_RECORD, {**_record(setting.run), **found})
+    Ppo.keep(setting.run, {**Ppo.record(setting.run), **found})
 
 
 def _refuse_changes(setting: Setting) -> None:
@@ -134,8 +120,8 @@ def _refuse_changes(setting: Setting) -> None:
 
     verl may be learning from them at this moment.
     """
-    folder, now = _folder(setting.run), _given(setting.config)
-    changed = differences(_record(setting.run).get("settings", now), now)
+    folder, now = Ppo.folder(setting.run), _given(setting.config)
+    changed = differences(Ppo.record(setting.run).get("settings", now), now)
     if changed and folder.exists():
         raise RunError(
             f"verl was given other settings in {folder} ({'; '.join(changed)}); go back to them, or remove that folder "
@@ -145,8 +131,8 @@ def _refuse_changes(setting: Setting) -> None:
 
 def _write(setting: Setting) -> None:
     """The files for verl where they are not there yet, and what to do with them."""
-    run, folder = setting.run, _folder(setting.run)
-    if "settings" in _record(run) and (folder / SCRIPT).exists():
+    run, folder = setting.run, Ppo.folder(setting.run)
+    if "settings" in Ppo.record(run) and (folder / SCRIPT).exists():
         setting.progress.say(f"ppo: {folder} holds what verl trains from, and no result yet; it stays as it is")
     else:
         _write_files(setting)
@@ -156,7 +142,7 @@ def _write(setting: Setting) -> None:
 def _write_files(setting: Setting) -> None:
     from thickets.engines.prompts import Renderer, load_tokenizer
 
-    run, folder, plan = setting.run, _folder(setting.run), _budget(setting)
+    run, folder, plan = setting.run, Ppo.folder(setting.run), _budget(setting)
     files = Files(
         folder,
         run.directory,
@@ -169,9 +155,9 @@ def _write_files(setting: Setting) -> None:
         base_of(run).dtype,
     )
     # Killed in between, the record must not speak of other files.
-    run.set_meta(_RECORD, {})
+    Ppo.keep(run, {})
     write(files, Renderer(load_tokenizer(setting.config.model), setting.config, None))
-    run.set_meta(_RECORD, {"settings": _given(setting.config), "steps": plan.steps, "answers a step": plan.a_step})
+    Ppo.keep(run, {"settings": _given(setting.config), "steps": plan.steps, "answers a step": plan.a_step})
     setting.progress.say(
         f"ppo: wrote {folder} for verl 0.9: {plan.steps} steps of {plan.questions} answers, {plan.samples} in all; the "
         f"search generated {searched(setting.config, len(setting.splits['selection']))}"
@@ -188,13 +174,5 @@ def _budget(setting: Setting) -> Budget:
     return budget(s.samples or searched(setting.config, there), s.questions, 1, there, s.gpus)
 
 
-def _record(run: Run) -> dict[str, Any]:
-    return run.meta(_RECORD) or {}
-
-
-def _folder(run: Run) -> Path:
-    return run.directory / "baselines" / "ppo"
-
-
 def _script(run: Run) -> str:
-    return f"bash {_folder(run) / SCRIPT}"
+    return f"bash {Ppo.folder(run) / SCRIPT}"
