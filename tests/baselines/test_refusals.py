@@ -19,7 +19,7 @@ from thickets.baselines import running
 from thickets.baselines.base import Setting
 from thickets.baselines.kinds.random_members import RandomMembers
 from thickets.baselines.kinds.self_consistency import SelfConsistency
-from thickets.config import merge, parse, read_toml
+from thickets.config import RunConfig, merge, parse, read_toml
 from thickets.ensemble import read_ensemble
 from thickets.errors import ConfigError, EngineError, RunError
 from thickets.randopt import add_baselines, execute
@@ -105,6 +105,27 @@ def test_a_prompt_that_the_model_cannot_take_is_left_out_and_named(
     assert "no system turns" in figures.details["left out"]["system line"]
     assert figures.title == "best of 3 prompts"
     assert figures.on("test") is not None
+
+
+def test_what_is_left_out_is_of_the_templates_that_are_tried(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    def templates(*texts: str) -> RunConfig:
+        return parse(with_baselines(settings, "best_prompt", templates=list(texts)))
+
+    long = "{prompt}" + " again" * 2000
+    execute(parse(settings))
+    with monkeypatch.context() as patched:
+        patched.setattr(Setting, "evaluate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            add_baselines(templates(long, "Now: {prompt}"), ["best_prompt"])
+    summary = add_baselines(templates("Now: {prompt}", long), ["best_prompt"])
+    details = next(b for b in summary.baselines if b.name == "best_prompt").details
+    assert list(details["left out"]) == ["template 2"]
+    assert "template 1" in details["score on selection"]
 
 
 def test_an_unfinished_run_takes_none(config_file: Path, thickets: Command, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ class BestPrompt(Baseline):
 
     def evaluate(self, setting: Setting) -> None:
         run, ways = setting.run, phrasings(setting.config.baselines.templates)
-        if run.meta(_LEFT_OUT) is None:
+        if not run.ledger(self.name).recorded("selection"):
+            # Until one has been tried, templates may still be other than when this was last looked at.
             run.set_meta(_LEFT_OUT, _refused(setting, ways))
         prompts: dict[tuple[SplitName, int], list[Prompt]] = {}
 
