@@ -107,6 +107,11 @@ def test_the_best_prompt_is_the_one_that_scores_highest_on_selection(
         baseline = make_baseline("best_prompt")
         assert baseline.details(run) == details
         assert baseline.spent(run).models == 3 + 1 + 2
+        assert baseline.same_as(run) == ("base" if best == 0 else None)
+        assert {n: make_baseline(n).same_as(run) for n in ("best_single", "self_consistency")} == {
+            "best_single": None,
+            "self_consistency": None,
+        }
 
 
 def test_where_the_own_prompt_is_best_the_base_is_not_asked_again(settings: dict[str, Any], letters: Any) -> None:
@@ -124,6 +129,7 @@ def test_where_the_own_prompt_is_best_the_base_is_not_asked_again(settings: dict
     assert (figures.spent.passes, figures.spent.models) == (1, 6)
     with Run.read(config.directory) as run:
         assert run.ledger("best_prompt").recorded("test") == set()
+        assert make_baseline("best_prompt").same_as(run) == "base"
         base = [(o.judgement.key, o.judgement.correct) for o in run.trials("test", [None])[0].outcomes]
     assert found(summary, "best_prompt", "test") == base
 
@@ -139,6 +145,15 @@ def test_the_best_single_member_is_that_of_the_result(plain: tuple[RunConfig, Su
     assert single.spent is not None
     # The search, and its answers on validation and test.
     assert single.spent.models == 10 + 2
+
+
+def test_the_best_of_a_vote_of_one_is_the_vote(settings: dict[str, Any]) -> None:
+    config = parse(merge(settings, {"search": {"population": 3}, "ensemble": {"top_k": 1}}))
+    summary = execute(config)
+    with Run.read(config.directory) as run:
+        single = make_baseline("best_single")
+        assert single.same_as(run) == "vote"
+        assert [a.correct for a in single.answers(run, "test") or ()] == [q.correct for q in summary.questions]
 
 
 def by_reward(run: Run, split: SplitName) -> list[tuple[str | None, bool]]:

@@ -163,6 +163,13 @@ class Baseline(ABC):
     def answers(self, run: Run, split: SplitName) -> Sequence[Answer] | None:
         """Its answers to the questions of a held-out split, in order; `None` until all have been recorded."""
 
+    def same_as(self, run: Run) -> str | None:
+        """Whose answers these are by the way they come about: `vote` (RandOpt@K's), `base`, or `None`, its own.
+
+        To hold RandOpt against those is no comparison of its own, and none to adjust p-values for.
+        """
+        return None
+
     @abstractmethod
     def spent(self, run: Run) -> Spent:
         """What it took so far."""

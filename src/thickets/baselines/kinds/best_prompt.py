@@ -77,6 +77,10 @@ class BestPrompt(Baseline):
         found = _winning_trials(run, split)
         return answers_of(outcomes_of(found, questions)[0]) if questions and found else None
 
+    def same_as(self, run: Run) -> str | None:
+        """Where the task's own prompt won, its answers are the base's."""
+        return "base" if _winner(run) == _OWN else None
+
     def spent(self, run: Run) -> Spent:
         held_out = [t.in_short() for split in HELD_OUT for t in _winning_trials(run, split)]
         return spent_on(1, [*_scores(run), *held_out])

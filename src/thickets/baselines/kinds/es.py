@@ -58,6 +58,11 @@ class EvolutionStrategies(Baseline):
         questions, trials = len(run.examples(split)), run.ledger(self.name).trials(split)
         return answers_of(outcomes_of(trials, questions)[0]) if questions and trials else None
 
+    def same_as(self, run: Run) -> str | None:
+        """A centre that went nowhere is the base."""
+        answered = [t for split in HELD_OUT for t in run.ledger(self.name).scores(split)]
+        return "base" if answered and all(t.perturbation == Blend(()) for t in answered) else None
+
     def spent(self, run: Run) -> Spent:
         ledger = run.ledger(self.name)
         splits: tuple[SplitName, ...] = ("selection", *HELD_OUT)
