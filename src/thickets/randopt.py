@@ -26,7 +26,7 @@ from thickets.searching.scoring import Scorer
 from thickets.store import Run, write_atomically
 from thickets.tasks import Task, make_task
 from thickets.tasks.splits import Splits, split_task
-from thickets.types import Sampling, SplitName, TrialScore
+from thickets.types import Example, Sampling, SplitName, TrialScore
 from thickets.weights import make_scale_rule
 
 # Seconds, and share of the engine's time, above which waiting for rewards is worth a word.
@@ -66,7 +66,7 @@ def execute(
             for note in splits.notes:
                 progress.say(note)
             where = config
-        return _carry_out(run, baselines, task, splits, _Engines(where, progress, model, tokenizer), strategy)
+        return _carry_out(run, baselines, task, splits, Engines(where, progress, model, tokenizer), strategy)
 
 
 def add_baselines(
@@ -95,11 +95,11 @@ def add_baselines(
     with Run.begin(config) as run:
         check_data(run, splits)
         check_code(run, task)
-        engines = _Engines(relocated(run, config, model), progress, model, tokenizer)
+        engines = Engines(relocated(run, config, model), progress, model, tokenizer)
         return _carry_out(run, baselines, task, splits, engines)
 
 
-class _Engines:
+class Engines:
     """The engines of one command, started when they are asked for, and closed with the base checked."""
 
     def __init__(self, config: RunConfig, progress: Progress, model: Any = None, tokenizer: Any = None) -> None:
@@ -133,7 +133,7 @@ class _Engines:
             self._pool.close()
             self._pool = None
 
-    def __enter__(self) -> _Engines:
+    def __enter__(self) -> Engines:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -146,7 +146,7 @@ def _carry_out(
     baselines: Sequence[Baseline],
     task: Task,
     splits: Splits,
-    engines: _Engines,
+    engines: Engines,
     strategy: Strategy | None = None,
 ) -> Summary:
     """What a run lacks: its search by `strategy`, if it is not finished, then these baselines, and the report.
@@ -155,7 +155,7 @@ def _carry_out(
     """
     run.set_meta("unsuited", unsuited(task, engines.config))
     try:
-        with engines, _setting(run, task, splits, engines) as setting:
+        with engines, beside(run, task, splits, engines) as setting:
             missing = owed(baselines, setting)
             if strategy is not None and not run.meta("finished"):
                 _search(setting, strategy, engines)
@@ -172,15 +172,24 @@ def _carry_out(
 
 
 @contextmanager
-def _setting(run: Run, task: Task, splits: Splits, engines: _Engines) -> Iterator[Setting]:
-    """What is evaluated with; its scoring processes end with it."""
+def beside(
+    run: Run,
+    task: Task,
+    splits: Splits,
+    engines: Engines,
+    some: Mapping[SplitName, Sequence[Example]] | None = None,
+) -> Iterator[Setting]:
+    """What is evaluated with beside a run; its scoring processes end with it. `some`: questions, if not all are asked.
+
+    Engines start when they are first asked for; then it is checked that the run was made with such.
+    """
 
     def start() -> Pool:
         pool = engines.pool()
         identify(run, pool, splits, task, engines.progress)
         return pool
 
-    config, examples = engines.config, by_name(splits)
+    config, examples = engines.config, by_name(splits) if some is None else some
     scorer = make_scorer(config.scoring, task, examples, config.engine.count, run.directory / "scoring.log")
     try:
         how = sampling(config, task)
@@ -189,7 +198,7 @@ def _setting(run: Run, task: Task, splits: Splits, engines: _Engines) -> Iterato
         scorer.close()
 
 
-def _search(setting: Setting, strategy: Strategy, engines: _Engines) -> None:
+def _search(setting: Setting, strategy: Strategy, engines: Engines) -> None:
     """The search, base and members on the held-out splits, the check of the base: then the run is finished."""
     run, config, progress = setting.run, setting.config, setting.progress
     for examples in setting.splits.values():

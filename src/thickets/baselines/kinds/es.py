@@ -138,8 +138,8 @@ def _score(trial: Trial | TrialScore) -> float | None:
     return None if trial.failure is not None else trial.score
 
 
-def _check_same(number: int, point: Blend, known: TrialScore | None) -> None:
-    if known is not None and known.perturbation != point:
+def _check_same(number: int, point: Blend, known: TrialScore) -> None:
+    if known.perturbation != point:
         raise RunError(
             f"model {number} of es is recorded at another place ({known.perturbation}) than the ascent now proposes "
             f"({point}); go on with the version of thickets that began it"
