@@ -271,7 +271,7 @@ def test_killed_in_the_middle_nothing_is_lost_or_repeated(settings: dict[str, An
         while process.poll() is None and not reached() and time.monotonic() < deadline:
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
         assert reached()
         now = _moments(killed.directory)
         # What was recorded before is there, as it was.

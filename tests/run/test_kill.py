@@ -112,8 +112,8 @@ def test_kills_in_the_held_out_phases_and_between_the_last_files(settings: dict[
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and not reached():
             time.sleep(0.002)
-        process.kill()
-        process.wait()
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
         assert reached()
     subprocess.run(command, check=True, capture_output=True)
     assert figures(killed.directory) == figures(undisturbed.directory)
