@@ -13,14 +13,13 @@ from typing import Any
 from thickets.analysis.landscape import LandscapeFigures, Plane, asked, blend, landscape_figures, shared
 from thickets.config import RunConfig
 from thickets.errors import ConfigError, RunError
-from thickets.pool import start_pool
-from thickets.provenance import by_name, check_data, identify, relocated
-from thickets.randopt import sampling
+from thickets.provenance import by_name, check_data, relocated
+from thickets.randopt import Engines, beside
 from thickets.report.figure import Figure
 from thickets.report.landscape import render
 from thickets.report.sheet import render_sheet
 from thickets.report.svg import standalone
-from thickets.searching import Evaluator, Progress, make_scorer
+from thickets.searching import Progress
 from thickets.searching.evaluation import Model
 from thickets.store import Run, write_atomically
 from thickets.tasks import Task, make_task
@@ -77,7 +76,8 @@ def landscape(
     with Run.begin(config) as run:
         check_data(run, splits)
         if missing(run, plane):
-            _evaluate(run, relocated(run, config, model), plane, task, splits, progress, model, tokenizer)
+            engines = Engines(relocated(run, config, model), progress, model, tokenizer)
+            _evaluate(run, plane, task, splits, engines)
         figures = landscape_figures(run, plane)
         return Landscape(tuple(figures), tuple(_write(run, plane, render(figures))))
 
@@ -119,38 +119,17 @@ def _steps(run: Run, candidates: Sequence[int]) -> tuple[Perturbation, Perturbat
     return one, other
 
 
-def _evaluate(
-    run: Run,
-    config: RunConfig,
-    plane: Plane,
-    task: Task,
-    splits: Splits,
-    progress: Progress,
-    model: Any,
-    tokenizer: Any,
-) -> None:
+def _evaluate(run: Run, plane: Plane, task: Task, splits: Splits, engines: Engines) -> None:
     """The points that the run has no record of yet."""
     chosen, _ = asked(run, plane.split, plane.questions)
     some = {plane.split: [by_name(splits)[plane.split][i] for i in chosen]}
-    ledger = run.ledger(plane.ledger)
-    progress.say(f"loading {config.model.name}")
-    pool = start_pool(config, progress.say, None if isinstance(model, str | Path) else model, tokenizer)
-    try:
-        identify(run, pool, splits, task, progress)
-        scorer = make_scorer(config.scoring, task, some, config.engine.count, run.directory / "scoring.log")
-        try:
-            evaluator = Evaluator(run, pool, scorer, some, sampling(config, task), ledger=ledger)
-            owed = missing(run, plane)
-            progress.begin("landscape", plane.grid**2, plane.grid**2 - len(owed), None)
-            for trial in evaluator.evaluate(plane.split, _models(plane, owed, _steps(run, plane.candidates))):
-                progress.trial(trial)
-        finally:
-            progress.end()
-            scorer.close()
-        progress.say("checking that the base weights are what they were, bit for bit")
-        pool.verify_base()
-    finally:
-        pool.close()
+    with engines, beside(run, task, splits, engines, some) as setting:
+        evaluator, owed = setting.evaluator(plane.ledger), missing(run, plane)
+        setting.progress.begin("landscape", plane.grid**2, plane.grid**2 - len(owed), None)
+        for trial in evaluator.evaluate(plane.split, _models(plane, owed, _steps(run, plane.candidates))):
+            setting.progress.trial(trial)
+        setting.progress.end()
+        engines.verify(run)
 
 
 def missing(run: Run, plane: Plane) -> set[int]:

@@ -36,12 +36,25 @@ def check_data(run: Run, splits: Splits) -> None:
     run.identify(Identity(known["model"], splits.digest), {})
 
 
+def check_code(run: Run, task: Task) -> None:
+    """Refuse other code of the user's own than that which has judged the run. Raises `RunError`."""
+    now, before = dict(task.code()), run.meta("code")
+    changed = sorted(f for f in {*now, *(before or {})} if now.get(f) != (before or {}).get(f))
+    if before is not None and changed:
+        raise RunError(
+            f"{changed[0]} is not what it was when {run.directory} was started, and candidates judged by two versions "
+            "cannot be compared; restore it, or choose another --out"
+        )
+
+
 def identify(run: Run, pool: Pool, splits: Splits, task: Task, progress: Progress) -> None:
     """Record what the run is made from; once it has trials, refuse what would change them. Raises `RunError`."""
     begun = bool(run.recorded("selection"))
     run.identify(Identity(pool.fingerprint, splits.digest), dict(by_name(splits)))
     run.set_meta("parts", splits.parts)
-    _record_code(run, task, begun)
+    if begun:
+        check_code(run, task)
+    run.set_meta("code", dict(task.code()))
     _record_factors(run, pool.factors)
     now = {"engine": dict(pool.description), "versions": versions()}
     notes = list(splits.notes)
@@ -54,8 +67,16 @@ def identify(run: Run, pool: Pool, splits: Splits, task: Task, progress: Progres
             notes.append(note)
             progress.say(note)
         run.set_meta(name, value)
-    earlier = (run.meta("notes") or []) if begun else []
-    run.set_meta("notes", earlier + [n for n in notes if n not in earlier])
+    if not begun:
+        run.set_meta("notes", [])
+    keep_notes(run, notes)
+
+
+def keep_notes(run: Run, notes: Sequence[str]) -> None:
+    """Add sentences to the notes that the report shows, each once."""
+    earlier = run.meta("notes") or []
+    if fresh := [n for n in dict.fromkeys(notes) if n not in earlier]:
+        run.set_meta("notes", [*earlier, *fresh])
 
 
 def relocated(run: Run, config: RunConfig, model: Any) -> RunConfig:
@@ -66,18 +87,6 @@ def relocated(run: Run, config: RunConfig, model: Any) -> RunConfig:
     dtype = {"dtype": (run.meta("engine") or {}).get("dtype", config.model.dtype)}
     elsewhere = {"name": str(model), "revision": None} if isinstance(model, str | Path) else {}
     return config.model_copy(update={"model": config.model.model_copy(update=dtype | elsewhere)})
-
-
-def _record_code(run: Run, task: Task, begun: bool) -> None:
-    """Record the user's own code that judges before the first trial; later, refuse any other. Raises `RunError`."""
-    now, before = dict(task.code()), run.meta("code")
-    changed = sorted(f for f in {*now, *(before or {})} if now.get(f) != (before or {}).get(f))
-    if begun and before is not None and changed:
-        raise RunError(
-            f"{changed[0]} is not what it was when {run.directory} was started, and candidates judged by two versions "
-            "cannot be compared; restore it, or choose another --out"
-        )
-    run.set_meta("code", now)
 
 
 def _record_factors(run: Run, factors: Mapping[str, float]) -> None:

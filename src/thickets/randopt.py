@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,24 +11,24 @@ from typing import Any, cast
 from thickets.analysis.parts import candidates_by_part, part_members, parts
 from thickets.analysis.summary import HeldOut, MemberFigures, Summary, summarise
 from thickets.baselines.base import HELD_OUT, Baseline, Setting
-from thickets.baselines.running import chosen, done, evaluate, settle, unsuited
-from thickets.config import GenerationConfig, RunConfig
+from thickets.baselines.running import chosen, evaluate, owed, unsuited
+from thickets.config import RunConfig
 from thickets.engines import engine_class
 from thickets.ensemble import EnsembleFile, vote_rule
-from thickets.ensemble.file import Base, Member
+from thickets.ensemble.file import Base, Member, generation_of
 from thickets.errors import RunError
 from thickets.noise import canonical_name
 from thickets.pool import Pool, start_pool
-from thickets.provenance import by_name, check_data, identify, relocated
+from thickets.provenance import by_name, check_code, check_data, identify, keep_notes, relocated
 from thickets.report import render_report
 from thickets.searching import Evaluator, Progress, Strategy, make_scorer, make_strategy, rank, search
+from thickets.searching.scoring import Scorer
 from thickets.store import Run, write_atomically
 from thickets.tasks import Task, make_task
 from thickets.tasks.splits import Splits, split_task
-from thickets.types import Sampling, SplitName, TrialScore
+from thickets.types import Example, Sampling, SplitName, TrialScore
 from thickets.weights import make_scale_rule
 
-_SPLITS: tuple[SplitName, ...] = ("selection", "validation", "test")
 # Seconds, and share of the engine's time, above which waiting for rewards is worth a word.
 _LITTLE_WAITING, _MUCH_WAITING = 30.0, 0.2
 
@@ -59,19 +59,14 @@ def execute(
     with Run.begin(config) as run:
         if run.meta("finished"):
             check_data(run, splits)
+            check_code(run, task)
             progress.say(f"{run.directory} is finished; nothing is repeated. Choose another --out to run again.")
-            engines = _Engines(relocated(run, config, None), progress, model, tokenizer)
-            _add(run, config, baselines, task, splits, engines)
+            where = relocated(run, config, None)
         else:
             for note in splits.notes:
                 progress.say(note)
-            with _Engines(config, progress, model, tokenizer) as engines:
-                _evaluate(run, config, baselines, task, splits, engines, strategy)
-        if not (run.meta("finished") and (run.directory / "ensemble.json").exists()):
-            _write_ensembles(run, task)
-        if not run.meta("finished"):
-            run.set_meta("finished", datetime.now(UTC).isoformat(timespec="seconds"))
-        return finish(run)
+            where = config
+        return _carry_out(run, baselines, task, splits, Engines(where, progress, model, tokenizer), strategy)
 
 
 def add_baselines(
@@ -99,11 +94,12 @@ def add_baselines(
     splits = split_task(task, config)
     with Run.begin(config) as run:
         check_data(run, splits)
-        _add(run, config, baselines, task, splits, _Engines(relocated(run, config, model), progress, model, tokenizer))
-        return finish(run)
+        check_code(run, task)
+        engines = Engines(relocated(run, config, model), progress, model, tokenizer)
+        return _carry_out(run, baselines, task, splits, engines)
 
 
-class _Engines:
+class Engines:
     """The engines of one command, started when they are asked for, and closed with the base checked."""
 
     def __init__(self, config: RunConfig, progress: Progress, model: Any = None, tokenizer: Any = None) -> None:
@@ -125,8 +121,7 @@ class _Engines:
         self.progress.say("checking that the base weights are what they were, bit for bit")
         self._pool.verify_base()
         run.set_meta("base_verified", True)
-        if self._pool.notes:
-            run.set_meta("notes", [*(run.meta("notes") or []), *self._pool.notes])
+        keep_notes(run, self._pool.notes)
 
     def release(self, run: Run) -> None:
         """Close them, checked; they can be asked for again."""
@@ -138,7 +133,7 @@ class _Engines:
             self._pool.close()
             self._pool = None
 
-    def __enter__(self) -> _Engines:
+    def __enter__(self) -> Engines:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -146,33 +141,55 @@ class _Engines:
         self._close()
 
 
-def _add(
-    run: Run, config: RunConfig, baselines: Sequence[Baseline], task: Task, splits: Splits, engines: _Engines
-) -> None:
-    """What is missing of the baselines of a finished run. Engines start only where something is."""
-    run.set_meta("unsuited", unsuited(task, config))
-    missing = [b for b in baselines if not done(b, run)]
-    for baseline in baselines:
-        settle(baseline, run, config)
+def _carry_out(
+    run: Run,
+    baselines: Sequence[Baseline],
+    task: Task,
+    splits: Splits,
+    engines: Engines,
+    strategy: Strategy | None = None,
+) -> Summary:
+    """What a run lacks: its search by `strategy`, if it is not finished, then these baselines, and the report.
+
+    Engines start only where something is to be evaluated. A baseline that fails leaves a finished run.
+    """
+    run.set_meta("unsuited", unsuited(task, engines.config))
+    try:
+        with engines, beside(run, task, splits, engines) as setting:
+            missing = owed(baselines, setting)
+            if strategy is not None and not run.meta("finished"):
+                _search(setting, strategy, engines)
+            elif not (run.directory / "ensemble.json").exists():
+                _write_ensembles(run, task)
+            if missing:
+                evaluate(missing, setting)
+                engines.verify(run)
+    except Exception:
+        if run.meta("finished") and not (run.directory / "report.html").exists():
+            finish(run)
+        raise
+    return finish(run)
+
+
+@contextmanager
+def beside(
+    run: Run,
+    task: Task,
+    splits: Splits,
+    engines: Engines,
+    some: Mapping[SplitName, Sequence[Example]] | None = None,
+) -> Iterator[Setting]:
+    """What is evaluated with beside a run; its scoring processes end with it. `some`: questions, if not all are asked.
+
+    Engines start when they are first asked for; then it is checked that the run was made with such.
+    """
 
     def start() -> Pool:
         pool = engines.pool()
         identify(run, pool, splits, task, engines.progress)
         return pool
 
-    with engines, _setting(run, engines.config, task, splits, engines, start) as setting:
-        for baseline in missing:
-            baseline.check(setting)
-        evaluate(missing, setting)
-        engines.verify(run)
-
-
-@contextmanager
-def _setting(
-    run: Run, config: RunConfig, task: Task, splits: Splits, engines: _Engines, start: Callable[[], Pool]
-) -> Iterator[Setting]:
-    """What is evaluated with; its scoring processes end with it."""
-    examples = by_name(splits)
+    config, examples = engines.config, by_name(splits) if some is None else some
     scorer = make_scorer(config.scoring, task, examples, config.engine.count, run.directory / "scoring.log")
     try:
         how = sampling(config, task)
@@ -181,45 +198,29 @@ def _setting(
         scorer.close()
 
 
-def _evaluate(
-    run: Run,
-    config: RunConfig,
-    baselines: Sequence[Baseline],
-    task: Task,
-    splits: Splits,
-    engines: _Engines,
-    strategy: Strategy,
-) -> None:
-    """All that needs engines: the search, base, members and baselines on the held-out splits, the check of the base."""
-    pool, progress = engines.pool(), engines.progress
-    identify(run, pool, splits, task, progress)
-    run.set_meta("unsuited", unsuited(task, config))
-    with _setting(run, config, task, splits, engines, engines.pool) as setting:
-        for examples in setting.splits.values():
-            # All splits now: a test question that does not fit must not be found after the search.
-            pool.check([e.prompt for e in examples], setting.sampling)
-        for baseline in baselines:
-            settle(baseline, run, config)
-            baseline.check(setting)
-        evaluator = Evaluator(run, pool, setting.scorer, setting.splits, setting.sampling, config.keep_texts == "all")
-        search(evaluator, strategy, config.search.population, progress)
-        kept = _keep(run, config.ensemble.top_k)
-        # From here on the members are fixed: what decides and what is reported come after.
-        for split in HELD_OUT:
-            _evaluate_members(evaluator, split, kept, progress)
-        evaluate(baselines, setting)
-    _advise(run, setting.scorer.held_up, progress)
+def _search(setting: Setting, strategy: Strategy, engines: Engines) -> None:
+    """The search, base and members on the held-out splits, the check of the base: then the run is finished."""
+    run, config, progress = setting.run, setting.config, setting.progress
+    for examples in setting.splits.values():
+        # All splits now: a test question that does not fit must not be found after the search.
+        setting.pool.check([e.prompt for e in examples], setting.sampling)
+    evaluator = setting.evaluator("")
+    search(evaluator, strategy, config.search.population, progress)
+    kept = _keep(run, config.ensemble.top_k)
+    # From here on the members are fixed: what decides and what is reported come after.
+    for split in HELD_OUT:
+        _evaluate_members(evaluator, split, kept, progress)
+    _advise(setting.scorer, progress)
     engines.verify(run)
+    _write_ensembles(run, setting.task)
+    run.set_meta("finished", datetime.now(UTC).isoformat(timespec="seconds"))
 
 
-def _advise(run: Run, held_up: float, progress: Progress) -> None:
-    """Say so where engines waited long for rewards."""
-    if held_up < _LITTLE_WAITING:
-        return
-    busy = sum(t.seconds for split in _SPLITS for t in run.scores(split))
-    if held_up > _MUCH_WAITING * busy:
+def _advise(scorer: Scorer, progress: Progress) -> None:
+    """Say so where engines waited long for rewards in this process, whatever an earlier one took."""
+    if scorer.held_up > max(_LITTLE_WAITING, _MUCH_WAITING * scorer.worked):
         progress.say(
-            f"judging answers held the engine up for {held_up:.0f} s while it worked for {busy:.0f} s; "
+            f"judging answers held the engine up for {scorer.held_up:.0f} s while it worked for {scorer.worked:.0f} s; "
             "--scoring.workers 2 judges in other processes meanwhile"
         )
 
@@ -294,19 +295,12 @@ def ensemble_file(
     held_out: Mapping[str, HeldOut | None],
 ) -> EnsembleFile:
     """The ensemble of `members`, which have been tested, as it answers one task."""
-    decoding = sampling(config, task)
     return EnsembleFile(
         base=Base(model=config.model, fingerprint=summary.identity["model"], dtype=summary.engine["dtype"]),
         noise=config.search.noise,
         weights=config.weights,
         task=task.config if task.config.name != config.task.name else config.task,
-        generation=GenerationConfig(
-            max_new_tokens=decoding.max_new_tokens,
-            temperature=decoding.temperature,
-            top_p=decoding.top_p,
-            seed=decoding.seed,
-            stop=decoding.stop,
-        ),
+        generation=generation_of(sampling(config, task)),
         vote=config.ensemble.vote,
         members=tuple(
             Member(

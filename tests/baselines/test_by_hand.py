@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from thickets.analysis.summary import Summary
+from thickets.baselines.base import make_baseline
 from thickets.baselines.kinds.random_members import picked
 from thickets.baselines.kinds.self_consistency import sample_seeds
 from thickets.baselines.phrasing import phrasings
@@ -84,7 +86,9 @@ def test_random_members_are_the_vote_of_drawn_candidates(plain: tuple[RunConfig,
     ]
 
 
-def test_the_best_prompt_is_the_one_that_scores_highest_on_selection(plain: tuple[RunConfig, Summary]) -> None:
+def test_the_best_prompt_is_the_one_that_scores_highest_on_selection(
+    plain: tuple[RunConfig, Summary], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config, summary = plain
     ways = phrasings(())
     scores = []
@@ -97,6 +101,17 @@ def test_the_best_prompt_is_the_one_that_scores_highest_on_selection(plain: tupl
     assert details["chosen"] == ways[best].name
     assert set(details["score on selection"]) == {w.name for w in ways}
     assert found(summary, "best_prompt", "test") == [(j.key, j.correct) for j in judged(config, "test", ways[best].put)]
+    # For the one trial of the base nobody reads the whole search.
+    monkeypatch.setattr(Run, "scores", lambda *_: pytest.fail("the trials of the search were read"))
+    with Run.read(config.directory) as run:
+        baseline = make_baseline("best_prompt")
+        assert baseline.details(run) == details
+        assert baseline.spent(run).models == 3 + 1 + 2
+        assert baseline.same_as(run) == ("base" if best == 0 else None)
+        assert {n: make_baseline(n).same_as(run) for n in ("best_single", "self_consistency")} == {
+            "best_single": None,
+            "self_consistency": None,
+        }
 
 
 def test_where_the_own_prompt_is_best_the_base_is_not_asked_again(settings: dict[str, Any], letters: Any) -> None:
@@ -114,6 +129,7 @@ def test_where_the_own_prompt_is_best_the_base_is_not_asked_again(settings: dict
     assert (figures.spent.passes, figures.spent.models) == (1, 6)
     with Run.read(config.directory) as run:
         assert run.ledger("best_prompt").recorded("test") == set()
+        assert make_baseline("best_prompt").same_as(run) == "base"
         base = [(o.judgement.key, o.judgement.correct) for o in run.trials("test", [None])[0].outcomes]
     assert found(summary, "best_prompt", "test") == base
 
@@ -131,14 +147,34 @@ def test_the_best_single_member_is_that_of_the_result(plain: tuple[RunConfig, Su
     assert single.spent.models == 10 + 2
 
 
-def test_the_best_of_samples_is_the_one_with_the_highest_reward(settings: dict[str, Any], tmp_path: Any) -> None:
+def test_the_best_of_a_vote_of_one_is_the_vote(settings: dict[str, Any]) -> None:
+    config = parse(merge(settings, {"search": {"population": 3}, "ensemble": {"top_k": 1}}))
+    summary = execute(config)
+    with Run.read(config.directory) as run:
+        single = make_baseline("best_single")
+        assert single.same_as(run) == "vote"
+        assert [a.correct for a in single.answers(run, "test") or ()] == [q.correct for q in summary.questions]
+
+
+def by_reward(run: Run, split: SplitName) -> list[tuple[str | None, bool]]:
+    """Of the samples that did not fail, for each question the first with the highest reward."""
+    said = [t for t in run.ledger("self_consistency").trials(split) if t.failure is None]
+    best = []
+    for column in zip(*(t.outcomes for t in said), strict=True):
+        top = max(o.judgement.reward for o in column)
+        first = next(o.judgement for o in column if o.judgement.reward == top)
+        best.append((first.key, first.correct))
+    return best
+
+
+def test_the_best_of_samples_is_the_one_with_the_highest_reward(settings: dict[str, Any]) -> None:
+    # A letter that stands in some of a random model's answers costs one point; no reference is looked at.
+    task = {"data": settings["task"]["data"], "prompt": "{question}", "reward": ["regex"], "pattern": "[a-h]"}
     settings = merge(
         {k: v for k, v in settings.items() if k != "task"},
         {
-            "task": {"name": "countdown", "size": 40},
-            "splits": {"selection": 4, "validation": 0, "test": 8},
+            "task": {"name": "custom", **task, "reward_weights": [-1.0], "correct_at": 0.0},
             "search": {"population": 3},
-            "generation": {"max_new_tokens": 8},
             "baselines": {"names": ["best_of_n"]},
         },
     )
@@ -146,16 +182,26 @@ def test_the_best_of_samples_is_the_one_with_the_highest_reward(settings: dict[s
     summary = execute(config)
     with Run.read(config.directory) as run:
         drawn = run.ledger("self_consistency").trials("test")
+        assert found(summary, "best_of_n", "test") == by_reward(run, "test")
+    columns = [[o.judgement.reward for o in column] for column in zip(*(t.outcomes for t in drawn), strict=True)]
     assert len(drawn) == 3
-    best = []
-    for column in zip(*(t.outcomes for t in drawn), strict=True):
-        top = max(o.judgement.reward for o in column)
-        first = next(o.judgement for o in column if o.judgement.reward == top)
-        best.append((first.key, first.correct))
-    assert found(summary, "best_of_n", "test") == best
+    # Another choice would be another result: on some questions the samples differ, and the best is not the first.
+    assert any(max(rewards) > rewards[0] for rewards in columns)
     # Its samples are those of self-consistency, which is complete with them; nothing is drawn twice.
     again = add_baselines(config, ["self_consistency", "best_of_n"], model="/no/such/model")
-    assert len(found(again, "self_consistency", "test")) == 8
+    assert len(found(again, "self_consistency", "test")) == 20
+    # The silence of a pass that failed has a reward of 0, and is no answer.
+    assert any(max(rewards[1:]) < 0 for rewards in columns)
+    with sqlite3.connect(config.directory / "run.db") as database:
+        ((trial,),) = database.execute(
+            "SELECT id FROM \"trials:self_consistency\" WHERE split = 'test' AND candidate = 0"
+        ).fetchall()
+        database.execute("UPDATE \"trials:self_consistency\" SET failure = 'NaN' WHERE id = ?", (trial,))
+        database.execute('DELETE FROM "outcomes:self_consistency" WHERE trial = ?', (trial,))
+    with Run.read(config.directory) as run:
+        answers = make_baseline("best_of_n").answers(run, "test")
+        assert answers is not None
+        assert [(a.key, a.correct) for a in answers] == by_reward(run, "test")
 
 
 def test_what_it_took_is_counted(plain: tuple[RunConfig, Summary]) -> None:

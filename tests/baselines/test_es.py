@@ -90,6 +90,7 @@ def test_the_centre_climbs_answers_alone_and_is_exported_bit_for_bit(
             assert trial.perturbation == centre
             assert [a.correct for a in es.answers(run, split) or ()] == [o.judgement.correct for o in trial.outcomes]  # type: ignore[arg-type]
             assert single.results[split] == {"questions": len(trial.outcomes), "accuracy": trial.accuracy}
+        assert es.same_as(run) is None
         spent = es.spent(run)
         assert (spent.passes, spent.models) == (1, 14)
         assert spent.new_tokens == sum(o.new_tokens for _, _, _, outcomes in trials(directory) for o in outcomes)
@@ -158,6 +159,7 @@ def test_where_no_model_is_better_it_stays_at_the_base_and_says_so(
         (trial,) = run.ledger("es").trials("test")
         assert trial.outcomes == run.trials("test", [None])[0].outcomes
         assert make_baseline("es").details(run)["populations without a difference"] == 3
+        assert make_baseline("es").same_as(run) == "base"
 
 
 def test_files_that_are_no_single_model_are_one_sentence(

@@ -299,6 +299,29 @@ def test_other_weights_than_the_runs_and_other_ones_than_were_trained_are_refuse
     assert record(config.directory)["settings"]["seed"] == 3
 
 
+def test_what_is_trained_again_does_not_answer_the_rest(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    config = with_grpo(settings, samples=16)
+    execute(config)
+    # Killed between the two splits, and then the model is removed.
+    with monkeypatch.context() as patched:
+        patched.setattr("thickets.baselines.trained.HELD_OUT", ("validation",))
+        add_baselines(config, ["grpo"])
+    before = record(config.directory)
+    shutil.rmtree(config.directory / "baselines/grpo")
+    # As where the same training comes out otherwise, on a GPU: here it would be the same model to the last bit.
+    with Run.begin(config) as run:
+        run.set_meta("evaluated:grpo", "sha256:another")
+    with pytest.raises(ModelError, match=r"is not the one that grpo of .* put part of the questions to"):
+        add_baselines(config, ["grpo"])
+    assert record(config.directory) == before
+    with Run.read(config.directory) as run:
+        assert run.ledger("grpo").recorded("test") == set()
+
+
 def test_images_are_refused(settings: dict[str, Any], tmp_path: Path) -> None:
     from dataclasses import replace
 

@@ -16,10 +16,11 @@ import yaml
 
 from tests.conftest import build_model, build_tokenizer
 from thickets.baselines.base import make_baseline
-from thickets.baselines.verl.judging import cut
+from thickets.baselines.verl.judging import Judge, cut
 from thickets.config import RunConfig, merge, parse
 from thickets.engines.prompts import Renderer
 from thickets.errors import ConfigError, EngineError, ModelError, RunError
+from thickets.pool.local import LocalPool
 from thickets.randopt import add_baselines, execute
 from thickets.store import Run
 
@@ -97,6 +98,26 @@ def test_the_budget_is_the_searchs_and_steps_are_whole(config: RunConfig) -> Non
     assert written["data"]["max_response_length"] == 12
 
 
+def test_of_several_tasks_the_budget_is_what_the_search_asked_of_all(settings: dict[str, Any], letters: Path) -> None:
+    both = {"custom": settings["task"], "countdown": {"size": 60}}
+    config = parse(
+        {k: v for k, v in settings.items() if k != "task"}
+        | {"task": {"name": "custom,countdown", "each": both}, "search": {"population": 3, "sigmas": [0.01]}}
+    )
+    execute(config)
+    asked = sum(t.examples for t in scores(config) if t.candidate is not None)
+    assert asked == 3 * 32
+    add_baselines(config, ["ppo"])
+    written = yaml.safe_load((folder_of(config) / "ppo.yaml").read_text())
+    # 64 questions a step by default, of which there are 32.
+    assert written["data"]["train_batch_size"] * written["trainer"]["total_training_steps"] == asked
+
+
+def scores(config: RunConfig) -> list[Any]:
+    with Run.read(config.directory) as run:
+        return run.scores("selection")
+
+
 ASK = """
 import json, sys, importlib.util
 spec = importlib.util.spec_from_file_location("reward", sys.argv[1])
@@ -151,7 +172,13 @@ def test_a_judge_that_cannot_start_stops_the_training(config: RunConfig, letters
     (letters / "data.jsonl").write_text(rows.replace("word 3.", "word three."))
     (answer,) = ask(config, [("selection", 0, "a")], tmp_path)
     assert "the data of the task are not those" in answer["stopped"]
+    (letters / "my.py").write_text(REWARD + "# changed\n")
+    with pytest.raises(RunError, match=r"my\.py is not what it was"):
+        Judge(config.directory)
+    (letters / "my.py").write_text(REWARD)
     judge = json.loads((folder_of(config) / "judge.json").read_text())
+    # Whoever set no limit does not want the training to hang for ever.
+    assert judge["timeout"] == 300
     judge["command"] = ["/no/such/python"]
     (folder_of(config) / "judge.json").write_text(json.dumps(judge))
     (answer,) = ask(config, [("selection", 0, "a")], tmp_path)
@@ -202,31 +229,82 @@ def test_the_model_that_verl_leaves_is_evaluated(config: RunConfig, thickets: Co
 
 
 def test_a_folder_that_is_named_is_evaluated_and_has_to_be_a_trained_copy(
-    config: RunConfig, save_model: Callable[..., Path], llama: Path
+    config: RunConfig, save_model: Callable[..., Path], llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def named(folder: Path) -> RunConfig:
-        return parse(merge(config.model_dump(mode="json"), {"baselines": {"ppo": {"result": str(folder)}}}))
+        return changed(config, result=str(folder))
 
+    add_baselines(config, ["ppo"])
     with pytest.raises(ConfigError, match=r"is no folder with \*.safetensors"):
         add_baselines(named(config.directory), ["ppo"])
     with pytest.raises(ModelError, match="is the base itself"):
         add_baselines(named(llama), ["ppo"])
     with pytest.raises(ModelError, match="weights and the base"):
         add_baselines(named(save_model("Llama", 3, num_hidden_layers=1)), ["ppo"])
+    monkeypatch.setattr(LocalPool, "notes", ("one engine died",))
     add_baselines(named(save_model("Llama", 3)), ["ppo"])
     with Run.read(config.directory) as run:
-        assert make_baseline("ppo").details(run)["answers learnt from"] == "not known"
+        # What happened to its engines is told as what happened to the run's own.
+        assert run.meta("notes") == ["one engine died"]
+        details = make_baseline("ppo").details(run)
+        # It may have been trained by anybody.
+        assert [details[x] for x in ("answers learnt from", "steps", "learning rate")] == ["not known"] * 3
         assert run.ledger("ppo").recorded("test") == {0}
 
 
-def test_other_settings_are_refused_once_verl_has_begun(config: RunConfig) -> None:
+def test_one_model_answers_all_held_out_questions(
+    config: RunConfig, save_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def named(folder: Path) -> RunConfig:
+        return changed(config, result=str(folder))
+
+    first, other = save_model("Llama", 3), save_model("Llama", 4)
+    # As if it were killed between the two splits.
+    with monkeypatch.context() as patched:
+        patched.setattr("thickets.baselines.trained.HELD_OUT", ("validation",))
+        add_baselines(named(first), ["ppo"])
+    with pytest.raises(ModelError, match=r"is not the one that ppo of .* put part of the questions to"):
+        add_baselines(named(other), ["ppo"])
+    with Run.read(config.directory) as run:
+        assert run.ledger("ppo").recorded("test") == set()
+        assert run.meta("ppo")["result"] == str(first)
+    # What was begun with is gone on with, named or not.
     add_baselines(config, ["ppo"])
-    changed = parse(merge(config.model_dump(mode="json"), {"baselines": {"ppo": {"kl": 0.0}}}))
-    add_baselines(changed, ["ppo"])
-    assert not yaml.safe_load((folder_of(config) / "ppo.yaml").read_text())["algorithm"]["use_kl_in_reward"]
-    (folder_of(config) / "checkpoints" / "global_step_1").mkdir(parents=True)
-    with pytest.raises(RunError, match=r"verl has begun with other settings \(kl: 0.0 → 0.001\)"):
-        add_baselines(config, ["ppo"])
+    with Run.read(config.directory) as run:
+        assert run.ledger("ppo").recorded("test") == {0}
+
+
+def changed(config: RunConfig, **settings: Any) -> RunConfig:
+    return parse(merge(config.model_dump(mode="json"), {"baselines": {"ppo": settings}}))
+
+
+def test_what_verl_may_be_learning_from_stays_as_it_is(config: RunConfig) -> None:
+    add_baselines(config, ["ppo"])
+    folder = folder_of(config)
+    written = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
+    add_baselines(config, ["ppo"])
+    for settings, said in (
+        ({"kl": 0.0}, "kl: 0.001 → 0.0"),
+        # With these a step has other questions, and there are more of them.
+        ({"gpus": 4}, "gpus: 1 → 4"),
+        ({"at_once": 1}, "at_once: 4 → 1"),
+    ):
+        with pytest.raises(
+            RunError, match=rf"verl was given other settings in .*ppo \({said}\); .* remove that folder"
+        ):
+            add_baselines(changed(config, **settings), ["ppo"])
+    # Nor when verl has come to its end: what it left was trained with the old ones.
+    left_by_verl(config, 26)
+    with pytest.raises(RunError, match="verl was given other settings"):
+        add_baselines(changed(config, learning_rate=1e-4), ["ppo"])
+    assert written.items() <= {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}.items()
+    shutil.rmtree(folder)
+    add_baselines(changed(config, kl=0.0), ["ppo"])
+    assert not yaml.safe_load((folder / "ppo.yaml").read_text())["algorithm"]["use_kl_in_reward"]
+    # Removed with the settings as they are, they are written again.
+    shutil.rmtree(folder)
+    add_baselines(changed(config, kl=0.0), ["ppo"])
+    assert (folder / "train.sh").exists()
 
 
 def test_a_revision_and_tokens_that_verl_would_not_make_are_refused(settings: dict[str, Any], tmp_path: Path) -> None:

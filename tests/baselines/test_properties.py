@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from thickets.baselines.kinds.random_members import picked
 from thickets.baselines.kinds.self_consistency import sample_seeds
-from thickets.baselines.phrasing import phrasings
+from thickets.baselines.phrasing import check_columns, phrasings
 from thickets.baselines.voting import voted
-from thickets.config import RunConfig, parse
+from thickets.config import RunConfig, TaskConfig, parse
 from thickets.ensemble.deciding import outcomes_of
+from thickets.errors import ConfigError
+from thickets.tasks import make_task
 from thickets.types import Example, Image, Judgement, Message, Outcome, Prompt, Trial, images_of
 
 texts = st.text(min_size=1, max_size=40)
@@ -46,6 +51,49 @@ def test_every_phrasing_asks_the_same_question_about_the_same_pictures(prompt: P
             assert [m.role for m in put].count("system") <= 1
             assert "system" not in [m.role for m in put][1:]
     assert phrasings([])[0].put(example) == prompt
+
+
+def rows_of(tmp_path: Path, task: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[Any, Any]:
+    """A task with these rows as its data, and its examples."""
+    (tmp_path / "data.jsonl").write_text("\n".join(json.dumps(r) for r in rows))
+    (tmp_path / "my.py").write_text("def reward(completions, **columns): return [0.0] * len(completions)\n")
+    made = make_task(TaskConfig(data=str(tmp_path / "data.jsonl"), **task))
+    return made, made.pools().train
+
+
+def refused(template: str, task: Any, examples: Any) -> str:
+    (*_, way) = phrasings([template])
+    with pytest.raises(ConfigError, match=r"it may be the answer; name \{prompt\}") as caught:
+        check_columns(way, examples, task)
+    return str(caught.value)
+
+
+def accepted(template: str, task: Any, examples: Any) -> None:
+    (*_, way) = phrasings([template])
+    check_columns(way, examples, task)
+
+
+def test_a_label_is_refused_though_the_question_lists_all_labels(tmp_path: Path) -> None:
+    rows = [{"text": f"A film, number {i}.", "label": ["positive", "negative"][i % 3 == 0]} for i in range(12)]
+    task, examples = rows_of(tmp_path, {"name": "sentiment"}, rows)
+    assert "the right answer to" in refused("It is {label}. {prompt}", task, examples)
+    accepted("{text} Which is it, positive or negative?", task, examples)
+    # Nothing but the question says what the answers are where the reward is the user's own.
+    own = {"name": "custom", "prompt": "{text} Is it positive or negative?", "reward": (f"{tmp_path}/my.py:reward",)}
+    task, examples = rows_of(tmp_path, own, rows)
+    assert "for other questions stands in the question" in refused("It is {label}. {prompt}", task, examples)
+    accepted("{text} {prompt}", task, examples)
+
+
+def test_a_copy_of_the_answer_is_refused_and_what_only_asks_is_not(tmp_path: Path) -> None:
+    rows = [{"question": f"Take {i} away from {2 * i + 50}.", "answer": f"{i + 50}", "less": i} for i in range(60, 70)]
+    rows = [r | {"question": f"{r['question']} Not {r['answer']}?", "said": r["answer"]} for r in rows]
+    task, examples = rows_of(tmp_path, {"name": "custom", "prompt": "{question}", "reward": ("exact",)}, rows)
+    for template in ("{answer} {prompt}", "{said} {prompt}"):
+        assert "the right answer to" in refused(template, task, examples)
+    accepted("{less}: {question}", task, examples)
+    puzzles = make_task(TaskConfig(name="countdown", size=20))
+    accepted("Make {target}. {prompt}", puzzles, puzzles.pools().train)
 
 
 @given(st.integers(0, 2**40), st.integers(1, 30))

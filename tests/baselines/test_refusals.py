@@ -15,8 +15,13 @@ import tomli_w
 
 from tests.run.test_command import change
 from thickets.analysis.summary import Summary, summarise
-from thickets.config import merge, parse, read_toml
-from thickets.errors import ConfigError, RunError
+from thickets.baselines import running
+from thickets.baselines.base import Setting
+from thickets.baselines.kinds.random_members import RandomMembers
+from thickets.baselines.kinds.self_consistency import SelfConsistency
+from thickets.config import RunConfig, merge, parse, read_toml
+from thickets.ensemble import read_ensemble
+from thickets.errors import ConfigError, EngineError, RunError
 from thickets.randopt import add_baselines, execute
 from thickets.store import Run
 
@@ -102,6 +107,27 @@ def test_a_prompt_that_the_model_cannot_take_is_left_out_and_named(
     assert figures.on("test") is not None
 
 
+def test_what_is_left_out_is_of_the_templates_that_are_tried(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    def templates(*texts: str) -> RunConfig:
+        return parse(with_baselines(settings, "best_prompt", templates=list(texts)))
+
+    long = "{prompt}" + " again" * 2000
+    execute(parse(settings))
+    with monkeypatch.context() as patched:
+        patched.setattr(Setting, "evaluate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            add_baselines(templates(long, "Now: {prompt}"), ["best_prompt"])
+    summary = add_baselines(templates("Now: {prompt}", long), ["best_prompt"])
+    details = next(b for b in summary.baselines if b.name == "best_prompt").details
+    assert list(details["left out"]) == ["template 2"]
+    assert "template 1" in details["score on selection"]
+
+
 def test_an_unfinished_run_takes_none(config_file: Path, thickets: Command, tmp_path: Path) -> None:
     settings = parse(read_toml(config_file))
     with Run.begin(settings):
@@ -148,6 +174,22 @@ def test_other_weights_are_refused_and_a_moved_model_is_found(
     assert found.code == 0, found.err
 
 
+def test_rewards_that_changed_are_refused_whatever_is_added(settings: dict[str, Any], letters: Path) -> None:
+    """Baselines that train outside the run's engines, and those that need nothing more, are no exception."""
+    config = parse(settings)
+    execute(config)
+    reward = (letters / "my.py").read_text()
+    (letters / "my.py").write_text(reward.replace("/ 2", "/ 3"))
+    for names in (["ppo"], ["best_single"]):
+        with pytest.raises(RunError, match=r"my\.py is not what it was when"):
+            add_baselines(config, names)
+    with pytest.raises(RunError, match=r"my\.py is not what it was when"):
+        execute(config)
+    assert not (config.directory / "baselines").exists()
+    (letters / "my.py").write_text(reward)
+    assert execute(config).finished
+
+
 def test_a_candidate_that_fails_votes_for_nothing(settings: dict[str, Any]) -> None:
     settings = merge(settings, {"search": {"sigmas": [0.01, 1e38], "population": 12}})
     config = parse(with_baselines(settings, "random_members"))
@@ -180,6 +222,33 @@ def test_more_members_than_candidates_are_refused(settings: dict[str, Any]) -> N
         parse(merge(settings, {"ensemble": {"top_k": 11}}))
 
 
+def test_a_baseline_that_fails_leaves_a_finished_run(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(self: SelfConsistency, setting: Setting) -> None:
+        raise EngineError("the GPU ran out of memory")
+
+    config = parse(with_baselines(settings, "random_members", "self_consistency"))
+    with monkeypatch.context() as patched:
+        patched.setattr(SelfConsistency, "evaluate", fails)
+        with pytest.raises(EngineError, match="ran out of memory"):
+            execute(config)
+    assert len(read_ensemble(config.directory).members) == 3
+    assert (config.directory / "report.html").exists()
+    with Run.read(config.directory) as run:
+        before = run.meta("finished")
+        assert before
+        assert run.meta("base_verified")
+    # What is done is not begun again, and what is not is looked at once.
+    settled: list[str] = []
+    monkeypatch.setattr(RandomMembers, "evaluate", lambda *_: pytest.fail("it had answered everything"))
+    monkeypatch.setattr(running, "settle", lambda baseline, *_: settled.append(baseline.name))
+    summary = execute(config)
+    assert settled == ["random_members", "self_consistency"]
+    assert {b.name for b in summary.baselines if b.held_out} >= {"self_consistency", "random_members"}
+    assert summary.finished == before
+
+
 def test_killed_in_the_middle_nothing_is_lost_or_repeated(settings: dict[str, Any], tmp_path: Path) -> None:
     settings = merge(settings, {"search": {"population": 6}, "ensemble": {"top_k": 6}, "progress": "plain"})
     undisturbed = parse({**settings, "out": str(tmp_path / "undisturbed")})
@@ -202,7 +271,7 @@ def test_killed_in_the_middle_nothing_is_lost_or_repeated(settings: dict[str, An
         while process.poll() is None and not reached() and time.monotonic() < deadline:
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
         assert reached()
         now = _moments(killed.directory)
         # What was recorded before is there, as it was.

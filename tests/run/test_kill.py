@@ -104,16 +104,16 @@ def test_kills_in_the_held_out_phases_and_between_the_last_files(settings: dict[
         lambda: _count(killed.directory, "validation") >= 2,
         lambda: _count(killed.directory, "test") >= 1,
         lambda: _count(killed.directory, "test") >= 4,
+        lambda: (killed.directory / "ensemble.json").exists(),
         lambda: _count(killed.directory, "selection", "best_prompt") >= 2,
         lambda: _count(killed.directory, "test", "self_consistency") >= 3,
-        lambda: (killed.directory / "ensemble.json").exists(),
     ]
     for reached in moments:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and not reached():
             time.sleep(0.002)
-        process.kill()
-        process.wait()
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
         assert reached()
     subprocess.run(command, check=True, capture_output=True)
     assert figures(killed.directory) == figures(undisturbed.directory)

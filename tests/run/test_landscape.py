@@ -22,6 +22,7 @@ from thickets.analysis.landscape import LandscapeFigures, Plane, Spot, blend, la
 from thickets.analysis.statistics import share
 from thickets.config import RunConfig, merge, parse
 from thickets.planes import Wanted, landscape, plane_of
+from thickets.pool.local import LocalPool
 from thickets.randopt import execute
 from thickets.report.landscape import render
 from thickets.store import Run
@@ -106,10 +107,12 @@ def test_points_that_are_the_base_and_members_answer_as_these_did(
     finished: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "shared", lambda run, plane: {})
+    monkeypatch.setattr(LocalPool, "notes", ("one engine died",))
     (found,) = landscape(finished, Wanted((3, 1), 3, 1.0, "validation", 5)).figures
     with Run.read(finished.directory) as run:
         known = {t.candidate: t.outcomes[:5] for t in run.trials("validation")}
         ledger = {t.candidate: t.outcomes for t in run.ledger(found.plane.ledger).trials("validation")}
+        assert run.meta("notes") == ["one engine died"]
         third, first = (run.meta("members")[rank - 1] for rank in (3, 1))
     at = {(a, b): [o.judgement for o in ledger[n]] for n, a, b in found.plane.points()}
     assert at[0, 0] == [o.judgement for o in known[None]]

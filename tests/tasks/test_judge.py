@@ -240,12 +240,12 @@ def test_a_budget_of_tokens_and_calls_that_came_to_nothing(tmp_path: Path, serve
 
 
 def test_a_changed_budget_is_no_other_run() -> None:
-    def digest(**judge: Any) -> str:
+    def fixed(**judge: Any) -> str:
         task = {"name": "custom", "reward": "judge", "judge": {"url": "u", "model": "m", **judge}}
-        return parse({"model": "m", "task": task}).digest()
+        return json.dumps(parse({"model": "m", "task": task}).fixed())
 
-    assert digest() == digest(max_calls=3, cache="x", url="v", key_env="KEY", retries=0, timeout=1, concurrency=1)
-    assert len({digest(), digest(model="n"), digest(prompt="{completion}"), digest(scale=5)}) == 4
+    assert fixed() == fixed(max_calls=3, cache="x", url="v", key_env="KEY", retries=0, timeout=1, concurrency=1)
+    assert len({fixed(), fixed(model="n"), fixed(prompt="{completion}"), fixed(scale=5)}) == 4
 
 
 def test_concurrency_holds_over_threads_of_several_tasks(tmp_path: Path, server: Server) -> None:

@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from thickets.config import ScoringConfig, TaskConfig
 from thickets.errors import CandidateFailed, ConfigError, RewardUnavailable, TaskError
 from thickets.pool import Done, Work
-from thickets.searching import make_scorer, scoring
+from thickets.randopt import _advise
+from thickets.searching import Progress, make_scorer, scoring
 from thickets.searching.judging import judge
 from thickets.searching.scoring import InProcess, OwnProcesses, Scored, Scorer
 from thickets.tasks import Pools, Task, make_task
@@ -194,6 +195,25 @@ def test_in_this_process_it_stops_the_run_too(tmp_path: Path) -> None:
     with pytest.raises(RewardUnavailable):
         scorer.submit(_done("down"))
     assert _judged(scorer, "x")["x"].failure is None
+
+
+def test_waiting_for_rewards_is_held_against_the_work_of_this_process(tmp_path: Path) -> None:
+    class Said(Progress):
+        sentences: ClassVar[list[str]] = []
+
+        def say(self, sentence: str) -> None:
+            self.sentences.append(sentence)
+
+    task = _task(tmp_path)
+    scorer = InProcess(task, {"selection": task.pools().train}, tmp_path / "log")
+    scorer.submit(replace(_done("x"), seconds=100.0))
+    scorer.held_up = 40.0
+    _advise(scorer, Said())
+    assert len(Said.sentences) == 1
+    assert "held the engine up for 40 s while it worked for 100 s" in Said.sentences[0]
+    scorer.submit(replace(_done("x"), seconds=200.0))
+    _advise(scorer, Said())
+    assert len(Said.sentences) == 1
 
 
 def test_a_process_that_grows_is_replaced(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

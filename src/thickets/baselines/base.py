@@ -97,14 +97,23 @@ class Setting:
         )
 
     def evaluate(
-        self, name: str, title: str, split: SplitName, models: Sequence[Model], asking: Asking | None = None
+        self,
+        name: str,
+        title: str,
+        split: SplitName,
+        models: Sequence[Model],
+        asking: Asking | None = None,
+        pool: Pool | None = None,
     ) -> None:
-        """Evaluate what has no trial under that name yet, and show how far it is. Starts no engine for nothing."""
+        """Evaluate what has no trial under that name yet, and show how far it is. Starts no engine for nothing.
+
+        `pool`: engines of another model.
+        """
         recorded = self.run.ledger(name).recorded(split)
         earlier = sum(number in recorded for number, _ in models)
         if earlier == len(models) or not self.splits[split]:
             return
-        evaluator = self.evaluator(name, asking)
+        evaluator = self.evaluator(name, asking, pool)
         self.progress.begin(f"{title}, {split}", len(models), earlier, None)
         for trial in evaluator.evaluate(split, models):
             self.progress.trial(trial)

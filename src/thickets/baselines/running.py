@@ -46,8 +46,9 @@ def unsuited(task: Task, config: RunConfig) -> dict[str, str]:
 
 
 def done(baseline: Baseline, run: Run) -> bool:
-    """Whether every held-out question has been answered."""
-    return all(baseline.answers(run, split) is not None for split in HELD_OUT if run.examples(split))
+    """Whether every held-out question has been answered; not before it is known what they are."""
+    splits = [split for split in HELD_OUT if run.examples(split)]
+    return bool(splits) and all(baseline.answers(run, split) is not None for split in splits)
 
 
 def settle(baseline: Baseline, run: Run, config: RunConfig) -> None:
@@ -64,6 +65,19 @@ def settle(baseline: Baseline, run: Run, config: RunConfig) -> None:
         run.set_meta(_key(baseline.name), now)
 
 
+def owed(baselines: Sequence[Baseline], setting: Setting) -> list[Baseline]:
+    """Those that have not answered everything, checked before anything is evaluated; the settings of all are settled.
+
+    Raises a `ThicketsError`.
+    """
+    for baseline in baselines:
+        settle(baseline, setting.run, setting.config)
+    missing = [b for b in baselines if not done(b, setting.run)]
+    for baseline in missing:
+        baseline.check(setting)
+    return missing
+
+
 def recorded_settings(name: str, run: Run) -> dict[str, Any] | None:
     """What a baseline was begun with; `None` before that."""
     settings: dict[str, Any] | None = run.meta(_key(name))
@@ -71,9 +85,8 @@ def recorded_settings(name: str, run: Run) -> dict[str, Any] | None:
 
 
 def evaluate(baselines: Sequence[Baseline], setting: Setting) -> None:
-    """What each of them has not answered yet."""
+    """What each of them has not answered yet; they have been found to be `owed`."""
     for baseline in baselines:
-        settle(baseline, setting.run, setting.config)
         baseline.evaluate(setting)
 
 

@@ -7,19 +7,61 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from thickets.baselines.base import HELD_OUT, Answer, Setting, Spent, spent_on
+from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent, spent_on
 from thickets.baselines.voting import answers_of
-from thickets.config import ModelConfig, WeightsConfig
+from thickets.config import ModelConfig, RunConfig, WeightsConfig
 from thickets.engines import engine_class
 from thickets.ensemble.deciding import outcomes_of
 from thickets.errors import ConfigError, EngineError, ModelError, RunError
 from thickets.pool import Pool, start_pool
+from thickets.provenance import keep_notes
 from thickets.store import Run
 from thickets.types import SplitName, images_of
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 # A training leaves one model.
 _ONLY = 0
+
+
+class Trained(Baseline):
+    """A baseline whose model is trained outside the engines, which then answer with it at one pass a question.
+
+    The run's record has under its name what is known of the training, and `baselines/NAME` its files.
+    """
+
+    def planned(self, config: RunConfig) -> Mapping[SplitName, int]:
+        # Of the evaluation alone: how long training takes, no run has measured.
+        return dict.fromkeys(HELD_OUT, 1)
+
+    def answers(self, run: Run, split: SplitName) -> Sequence[Answer] | None:
+        questions, trials = len(run.examples(split)), run.ledger(self.name).trials(split, [_ONLY])
+        return answers_of(outcomes_of(trials, questions)[0]) if questions and trials else None
+
+    def spent(self, run: Run) -> Spent:
+        """The evaluations and, where the training was recorded, the tokens that it generated and its seconds."""
+        evaluations = spent_on(1, [t for split in HELD_OUT for t in run.ledger(self.name).scores(split)])
+        training = self.record(run).get("training", {})
+        return replace(
+            evaluations,
+            prompt_tokens=evaluations.prompt_tokens + training.get("prompt_tokens", 0),
+            new_tokens=evaluations.new_tokens + training.get("new_tokens", 0),
+            training_seconds=training.get("seconds", 0.0),
+        )
+
+    @classmethod
+    def record(cls, run: Run) -> dict[str, Any]:
+        """What is known of the training; empty before that."""
+        return run.meta(cls.name) or {}
+
+    @classmethod
+    def keep(cls, run: Run, record: Mapping[str, Any]) -> None:
+        """Record that, as JSON values."""
+        run.set_meta(cls.name, dict(record))
+
+    @classmethod
+    def folder(cls, run: Run) -> Path:
+        """Where its files are."""
+        return run.directory / "baselines" / cls.name
 
 
 def check_trainable(name: str, setting: Setting) -> None:
@@ -67,7 +109,8 @@ def base_of(run: Run) -> Base:
 def evaluate_folder(setting: Setting, name: str, folder: Path, check: Callable[[Pool], None]) -> None:
     """Evaluate the model in `folder` on the held-out splits that have no trial of it yet.
 
-    `check` looks at the engines that loaded it first, and raises where it is not what it should be.
+    `check` looks at the engines that loaded it first, and raises where it is not what it should be. Raises `ModelError`
+    where part of the questions were put to another model.
     """
     setting.release()
     config = setting.config.model_copy(
@@ -80,38 +123,33 @@ def evaluate_folder(setting: Setting, name: str, folder: Path, check: Callable[[
     setting.progress.say(f"loading {folder}")
     pool = start_pool(config, setting.progress.say)
     try:
+        refuse_another(setting.run, name, pool.fingerprint, folder)
         check(pool)
+        setting.run.set_meta(_evaluated(name), pool.fingerprint)
         missing = [s for s in HELD_OUT if setting.splits[s] and _ONLY not in setting.run.ledger(name).recorded(s)]
         for split in missing:
             pool.check([e.prompt for e in setting.splits[split]], setting.sampling)
-        evaluator = setting.evaluator(name, pool=pool)
         for split in missing:
-            setting.progress.begin(f"{name}, {split}", 1, 0, None)
-            for trial in evaluator.evaluate(split, [(_ONLY, None)]):
-                setting.progress.trial(trial)
-            setting.progress.end()
+            setting.evaluate(name, name, split, [(_ONLY, None)], pool=pool)
     finally:
-        setting.progress.end()
         pool.close()
+        keep_notes(setting.run, pool.notes)
 
 
-def evaluated(run: Run, name: str) -> bool:
-    """Whether the trained model has a trial on every held-out split there is."""
-    return all(_ONLY in run.ledger(name).recorded(s) for s in HELD_OUT if run.examples(s))
+def begun(run: Run, name: str) -> bool:
+    """Whether some held-out questions have been put to the trained model."""
+    return any(run.ledger(name).recorded(s) for s in HELD_OUT)
 
 
-def trained_answers(run: Run, name: str, split: SplitName) -> Sequence[Answer] | None:
-    """The trained model's answers, in order; `None` until they have been recorded."""
-    questions, trials = len(run.examples(split)), run.ledger(name).trials(split, [_ONLY])
-    return answers_of(outcomes_of(trials, questions)[0]) if questions and trials else None
+def refuse_another(run: Run, name: str, fingerprint: str, folder: Path) -> None:
+    """Refuse another model than the one that part of the held-out questions were put to. Raises `ModelError`."""
+    if begun(run, name) and run.meta(_evaluated(name)) not in (None, fingerprint):
+        raise ModelError(
+            f"the model in {folder} is not the one that {name} of {run.directory} put part of the questions to; give "
+            "that one, or choose another --out"
+        )
 
 
-def trained_spent(run: Run, name: str, training: Mapping[str, Any]) -> Spent:
-    """The evaluations and, of a `training` record, the tokens that it generated and its seconds."""
-    evaluations = spent_on(1, [t for split in HELD_OUT for t in run.ledger(name).scores(split)])
-    return replace(
-        evaluations,
-        prompt_tokens=evaluations.prompt_tokens + training.get("prompt_tokens", 0),
-        new_tokens=evaluations.new_tokens + training.get("new_tokens", 0),
-        training_seconds=training.get("seconds", 0.0),
-    )
+def _evaluated(name: str) -> str:
+    """Where the run's record has the fingerprint of the model that was evaluated."""
+    return f"evaluated:{name}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,10 +72,6 @@ class RunConfig(Section):
             return Path(self.out)
         model = self.model.name.rstrip("/").rsplit("/", 1)[-1]
         return Path("runs") / f"{self.task.name.replace(':', '-').replace(',', '+')}-{model}"
-
-    def digest(self) -> str:
-        """SHA-256 hex digest of what must not change when a run goes on (all but `_FREE`)."""
-        return hashlib.sha256(json.dumps(self.fixed(), sort_keys=True).encode()).hexdigest()
 
     def fixed(self) -> dict[str, Any]:
         """The settings that must not change when a run goes on, as JSON values."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from thickets.config import ModelConfig, RunConfig
 from thickets.engines.base import Engine
@@ -26,9 +26,6 @@ from thickets.engines.prompts import eos_ids
 from thickets.errors import EngineError, ModelError
 from thickets.types import Generation, Point, Prompt, Sampling, images_of
 from thickets.weights import ReadOnlyBase, canonical_tensors, check_steps, moving, scale_factors, tensor_kinds
-
-if TYPE_CHECKING:
-    pass
 
 
 class HuggingFaceEngine(Engine):

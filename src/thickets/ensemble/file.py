@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from thickets.config import GenerationConfig, ModelConfig, TaskConfig, WeightsConfig
 from thickets.errors import EnsembleError
-from thickets.types import Perturbation
+from thickets.types import Perturbation, Sampling
 
 FORMAT = "thickets-ensemble/1"
 File = TypeVar("File", bound=BaseModel)
@@ -27,6 +27,17 @@ class Base(Part):
     model: ModelConfig
     fingerprint: str
     dtype: str
+
+
+def generation_of(sampling: Sampling) -> GenerationConfig:
+    """How answers are decoded, as a file says it: nothing is left to the task."""
+    return GenerationConfig(
+        max_new_tokens=sampling.max_new_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        seed=sampling.seed,
+        stop=sampling.stop,
+    )
 
 
 class Kept(Part):

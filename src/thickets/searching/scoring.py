@@ -51,8 +51,9 @@ class Scored:
 class Scorer(ABC):
     """Takes finished work and gives it back judged, in any order."""
 
-    # Seconds that judging took from the process that drives the engines.
+    # Seconds that judging took from the process that drives the engines, and that these worked for what was judged so.
     held_up: float = 0.0
+    worked: float = 0.0
 
     @abstractmethod
     def submit(self, done: Done) -> None:
@@ -90,6 +91,7 @@ class InProcess(Scorer):
             scored = _attempt(done, lambda: judge(self._task, examples, _texts(done)))
         self._ready.append(scored)
         self.held_up += time.perf_counter() - start
+        self.worked += done.seconds
 
     def finished(self, timeout: float | None = 0.0) -> list[Scored]:
         ready, self._ready = self._ready, []
@@ -237,8 +239,7 @@ class OwnProcesses(Scorer):
         return [self._sent[f] for f in running if now - self._began[f] > self._patience(self._sent[f]) and not f.done()]
 
     def _patience(self, done: Done) -> float:
-        """Seconds that judging this may take."""
-        return self._timeout or _PATIENCE + self._each * len(done.generations)
+        return patience(self._timeout, self._each, len(done.generations))
 
     def _fail_overdue(self, overdue: list[Done]) -> None:
         """Kill all processes: what hangs fails, its neighbours are judged again."""
@@ -287,6 +288,14 @@ def make_scorer(config: ScoringConfig, task: Task, splits: Splits, engines: int,
             "of plain data and functions that can be pickled"
         )
     return OwnProcesses(task, splits, workers, config.timeout, log) if workers else InProcess(task, splits, log)
+
+
+def patience(timeout: float | None, seconds_each: float, answers: int) -> float:
+    """Seconds that judging so many answers may take: `scoring.timeout` or, where it is silent, what the task needs.
+
+    `seconds_each` is the task's own limit for one answer.
+    """
+    return timeout or _PATIENCE + seconds_each * answers
 
 
 def _texts(done: Done) -> list[str]:

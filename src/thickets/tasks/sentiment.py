@@ -82,7 +82,9 @@ def _rows(config: TaskConfig) -> tuple[list[Row], list[Row] | None]:
 
 def _lines(folder: str | None) -> list[Row] | None:
     """The rows of a folder of reviews whose files' endings are the labels; None for all else."""
-    path = Path(folder or "unnamed").expanduser()
+    if folder is None:
+        return None
+    path = Path(folder).expanduser()
     files = sorted(file for file in path.iterdir() if file.suffix in _ENDINGS) if path.is_dir() else []
     return [
         # As they were published; in Latin-1 every byte is a character.

@@ -43,8 +43,12 @@ class BestOfN(Baseline):
         drawn = samples(run, split)
         if drawn is None:
             return None
+        # A pass that failed said nothing that could be chosen; its silence is no answer with a reward of 0.
+        said = [t.outcomes for t in drawn if t.failure is None]
+        if not said:
+            return [Answer(None, False)] * len(run.examples(split))
         # `max` keeps the first of equals.
-        return answers_of([max(outcomes, key=lambda o: o.judgement.reward) for outcomes in zip(*drawn, strict=True)])
+        return answers_of([max(outcomes, key=lambda o: o.judgement.reward) for outcomes in zip(*said, strict=True)])
 
     def spent(self, run: Run) -> Spent:
         return SelfConsistency().spent(run)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent, spent_on
 from thickets.baselines.phrasing import Phrasing, check_columns, phrasings
-from thickets.baselines.running import recorded_settings, settle
+from thickets.baselines.running import recorded_settings
 from thickets.baselines.voting import answers_of
 from thickets.config import RunConfig
 from thickets.ensemble.deciding import outcomes_of
@@ -43,7 +43,7 @@ class BestPrompt(Baseline):
     def check(self, setting: Setting) -> None:
         ways = phrasings(setting.config.baselines.templates)
         for way in ways:
-            check_columns(way, [e for examples in setting.splits.values() for e in examples])
+            check_columns(way, [e for examples in setting.splits.values() for e in examples], setting.task)
 
     def planned(self, config: RunConfig) -> Mapping[SplitName, int]:
         return {"selection": len(phrasings(config.baselines.templates)) - 1, **dict.fromkeys(HELD_OUT, 1)}
@@ -52,9 +52,9 @@ class BestPrompt(Baseline):
         return f"best of {len(_names(run)) - len(_left_out(run))} prompts" if _names(run) else "best prompt"
 
     def evaluate(self, setting: Setting) -> None:
-        settle(self, setting.run, setting.config)
         run, ways = setting.run, phrasings(setting.config.baselines.templates)
-        if run.meta(_LEFT_OUT) is None:
+        if not run.ledger(self.name).recorded("selection"):
+            # Until one has been tried, templates may still be other than when this was last looked at.
             run.set_meta(_LEFT_OUT, _refused(setting, ways))
         prompts: dict[tuple[SplitName, int], list[Prompt]] = {}
 
@@ -76,6 +76,10 @@ class BestPrompt(Baseline):
         questions = len(run.examples(split))
         found = _winning_trials(run, split)
         return answers_of(outcomes_of(found, questions)[0]) if questions and found else None
+
+    def same_as(self, run: Run) -> str | None:
+        """Where the task's own prompt won, its answers are the base's."""
+        return "base" if _winner(run) == _OWN else None
 
     def spent(self, run: Run) -> Spent:
         held_out = [t.in_short() for split in HELD_OUT for t in _winning_trials(run, split)]
@@ -119,14 +123,18 @@ def _names(run: Run) -> list[str]:
 
 def _scores(run: Run) -> list[TrialScore]:
     """Every prompt's trial on selection under its number; the task's own is that of the base."""
-    own = [replace(t, candidate=_OWN) for t in run.scores("selection") if t.candidate is None]
+    # The base's trial alone: the search beside it has thousands.
+    own = [replace(t.in_short(), candidate=_OWN) for t in run.trials("selection", [None])]
     return [*own, *run.ledger(BestPrompt.name).scores("selection")]
 
 
 def _winner(run: Run) -> int | None:
     """The number of the best prompt; `None` until all that can be asked have been tried."""
-    names, left_out, scores = _names(run), _left_out(run), _scores(run)
-    if not names or len(scores) < len(names) - len(left_out):
+    names = _names(run)
+    if not names:
+        return None
+    scores = _scores(run)
+    if len(scores) < len(names) - len(_left_out(run)):
         return None
     return rank(scores)[0].candidate
 

@@ -30,6 +30,10 @@ class BestSingle(Baseline):
         trials = [] if best is None else run.trials(split, [best])
         return answers_of(outcomes_of(trials, questions)[0]) if questions and trials else None
 
+    def same_as(self, run: Run) -> str | None:
+        """A vote of one member is that member's answer."""
+        return "vote" if run.config.ensemble.top_k == 1 else None
+
     def spent(self, run: Run) -> Spent:
         """The search, without which it could not have been chosen, and its own answers."""
         best = _best(run)

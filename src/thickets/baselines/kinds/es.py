@@ -12,10 +12,10 @@ from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent, 
 from thickets.baselines.evolution import Ascent, as_settings, plan_ascent
 from thickets.baselines.running import recorded_settings
 from thickets.baselines.voting import answers_of
-from thickets.config import GenerationConfig, RunConfig
+from thickets.config import RunConfig
 from thickets.ensemble import SingleModel, terms_of
 from thickets.ensemble.deciding import outcomes_of
-from thickets.ensemble.file import Base
+from thickets.ensemble.file import Base, generation_of
 from thickets.errors import RunError
 from thickets.store import Run, write_atomically
 from thickets.types import Blend, SplitName, Trial, TrialScore
@@ -57,6 +57,11 @@ class EvolutionStrategies(Baseline):
     def answers(self, run: Run, split: SplitName) -> Sequence[Answer] | None:
         questions, trials = len(run.examples(split)), run.ledger(self.name).trials(split)
         return answers_of(outcomes_of(trials, questions)[0]) if questions and trials else None
+
+    def same_as(self, run: Run) -> str | None:
+        """A centre that went nowhere is the base."""
+        answered = [t for split in HELD_OUT for t in run.ledger(self.name).scores(split)]
+        return "base" if answered and all(t.perturbation == Blend(()) for t in answered) else None
 
     def spent(self, run: Run) -> Spent:
         ledger = run.ledger(self.name)
@@ -104,7 +109,7 @@ class EvolutionStrategies(Baseline):
 
     def _write(self, setting: Setting, centre: Blend) -> None:
         """The model as a small file, which `thickets export` takes."""
-        run, config, decoding = setting.run, setting.config, setting.sampling
+        run, config = setting.run, setting.config
         found = ((split, self.answers(run, split)) for split in HELD_OUT)
         single = SingleModel(
             found_by=self.name,
@@ -112,13 +117,7 @@ class EvolutionStrategies(Baseline):
             noise=config.search.noise,
             weights=config.weights,
             task=config.task,
-            generation=GenerationConfig(
-                max_new_tokens=decoding.max_new_tokens,
-                temperature=decoding.temperature,
-                top_p=decoding.top_p,
-                seed=decoding.seed,
-                stop=decoding.stop,
-            ),
+            generation=generation_of(setting.sampling),
             settings=dict(self.settings(config)),
             results={
                 split: {"questions": len(answers), "accuracy": sum(a.correct for a in answers) / len(answers)}
@@ -139,8 +138,8 @@ def _score(trial: Trial | TrialScore) -> float | None:
     return None if trial.failure is not None else trial.score
 
 
-def _check_same(number: int, point: Blend, known: TrialScore | None) -> None:
-    if known is not None and known.perturbation != point:
+def _check_same(number: int, point: Blend, known: TrialScore) -> None:
+    if known.perturbation != point:
         raise RunError(
             f"model {number} of es is recorded at another place ({known.perturbation}) than the ascent now proposes "
             f"({point}); go on with the version of thickets that began it"

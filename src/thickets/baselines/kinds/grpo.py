@@ -7,33 +7,29 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent
+from thickets.baselines.base import Setting
 from thickets.baselines.trained import (
+    Trained,
     base_of,
     check_trainable,
     evaluate_folder,
-    evaluated,
-    trained_answers,
-    trained_spent,
+    refuse_another,
 )
 from thickets.baselines.training.budget import Budget, budget, searched
 from thickets.config import GrpoConfig, RunConfig
 from thickets.errors import ModelError
 from thickets.pool import Pool
 from thickets.store import Run
-from thickets.types import SplitName
 
-# In the run's record: what the training is done with and, once it has ended, what it took.
-_RECORD = "grpo"
 # What may be other when a training goes on.
 _FREE = {"at_once", "save_every"}
 
 
-class Grpo(Baseline):
+class Grpo(Trained):
     """Trains once, keeps the model in the run directory, and evaluates it there."""
 
     name: ClassVar[str] = "grpo"
@@ -51,22 +47,18 @@ class Grpo(Baseline):
         check_trainable(self.name, setting)
         _budget(setting.config, len(setting.splits["selection"]))
 
-    def planned(self, config: RunConfig) -> Mapping[SplitName, int]:
-        # Of the evaluation alone: how long training takes, no run has measured.
-        return dict.fromkeys(HELD_OUT, 1)
-
     def title(self, run: Run) -> str:
         return "GRPO"
 
     def evaluate(self, setting: Setting) -> None:
         run = setting.run
-        if evaluated(run, self.name):
-            return
-        self.check(setting)
         record = _settled(setting, dict(self.settings(setting.config)))
         if "fingerprint" not in record or not _model(run).is_dir():
-            record = {**record, **_train(setting)}
-            run.set_meta(_RECORD, record)
+            trained = _train(setting)
+            # A record of this one beside answers of another would say what is not so.
+            refuse_another(run, self.name, trained["fingerprint"], _model(run))
+            record = {**record, **trained}
+            self.keep(run, record)
         # Not before the record knows the model: a kill in between would cost the whole training.
         shutil.rmtree(_checkpoints(run), ignore_errors=True)
         folder = _model(run)
@@ -77,21 +69,15 @@ class Grpo(Baseline):
 
         evaluate_folder(setting, self.name, folder, as_trained)
 
-    def answers(self, run: Run, split: SplitName) -> Sequence[Answer] | None:
-        return trained_answers(run, self.name, split)
-
-    def spent(self, run: Run) -> Spent:
-        return trained_spent(run, self.name, _record(run).get("training", {}))
-
     def details(self, run: Run) -> Mapping[str, Any]:
-        record = _record(run)
+        record = self.record(run)
         training = record.get("training", {})
         if not training:
             return {}
         settings = GrpoConfig.model_validate(record["settings"])
         return {
             "answers learnt from": training["samples"],
-            "answers of the search": searched(run.config),
+            "answers of the search": searched(run.config, len(run.examples("selection"))),
             "steps": training["steps"],
             "answers to a question": settings.group,
             "weights trained": f"LoRA adapters of rank {settings.lora}" if settings.lora else "all",
@@ -114,7 +100,7 @@ def _train(setting: Setting) -> dict[str, Any]:
     plan = _budget(setting.config, len(selection))
     setting.progress.say(
         f"grpo: {plan.steps} steps of {plan.questions} questions with {plan.group} answers each, {plan.samples} "
-        f"answers in all; the search generated {searched(setting.config)}"
+        f"answers in all; the search generated {searched(setting.config, len(selection))}"
     )
     schooling = Schooling(
         setting.config,
@@ -127,7 +113,7 @@ def _train(setting: Setting) -> dict[str, Any]:
         _checkpoints(run),
         _model(run),
     )
-    _folder(run).mkdir(parents=True, exist_ok=True)
+    Grpo.folder(run).mkdir(parents=True, exist_ok=True)
     learnt = train(schooling, setting.scorer, setting.progress)
     free()
     return {"fingerprint": learnt.fingerprint, "training": totals(learnt.steps), "versions": versions()}
@@ -135,33 +121,25 @@ def _train(setting: Setting) -> dict[str, Any]:
 
 def _settled(setting: Setting, now: dict[str, Any]) -> dict[str, Any]:
     """The record so far; what was trained with other settings is dropped, aloud."""
-    record = _record(setting.run)
+    record = Grpo.record(setting.run)
     if record.get("settings") == now:
         return record
-    if record and _folder(setting.run).exists():
+    if record and Grpo.folder(setting.run).exists():
         setting.progress.say("grpo: the settings changed, so the training begins anew")
-        shutil.rmtree(_folder(setting.run))
+        shutil.rmtree(Grpo.folder(setting.run))
     record = {"settings": now}
-    setting.run.set_meta(_RECORD, record)
+    Grpo.keep(setting.run, record)
     return record
 
 
 def _budget(config: RunConfig, there: int) -> Budget:
     s = config.baselines.grpo
-    return budget(s.samples or searched(config), s.questions, s.group, there)
-
-
-def _record(run: Run) -> dict[str, Any]:
-    return run.meta(_RECORD) or {}
-
-
-def _folder(run: Run) -> Path:
-    return run.directory / "baselines" / "grpo"
+    return budget(s.samples or searched(config, there), s.questions, s.group, there)
 
 
 def _checkpoints(run: Run) -> Path:
-    return _folder(run) / "checkpoints"
+    return Grpo.folder(run) / "checkpoints"
 
 
 def _model(run: Run) -> Path:
-    return _folder(run) / "model"
+    return Grpo.folder(run) / "model"

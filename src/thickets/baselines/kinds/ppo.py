@@ -5,18 +5,17 @@ verl trains in an environment of its own, on GPUs. Knows nothing of how verl wor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent
+from thickets.baselines.base import Setting
 from thickets.baselines.trained import (
+    Trained,
     base_of,
+    begun,
     check_trainable,
     evaluate_folder,
-    evaluated,
-    trained_answers,
-    trained_spent,
 )
 from thickets.baselines.training.budget import Budget, budget, searched
 from thickets.baselines.verl.files import CHECKPOINTS, SCRIPT, Files, write
@@ -25,15 +24,12 @@ from thickets.config import RunConfig, differences
 from thickets.errors import ConfigError, ModelError, RunError
 from thickets.pool import Pool
 from thickets.store import Run
-from thickets.types import SplitName
 
-# In the run's record: what the files were written with and, later, which model was evaluated.
-_RECORD = "ppo"
-# What changes nothing in what is learnt from, or names the result.
-_FREE = {"at_once", "gpus", "result"}
+# What changes nothing in what is learnt from, or names the result. GPUs are not among it: they divide a step evenly.
+_FREE = {"at_once", "result"}
 
 
-class Ppo(Baseline):
+class Ppo(Trained):
     """Writes the files as long as there is no result, and evaluates the result once there is one."""
 
     name: ClassVar[str] = "ppo"
@@ -51,58 +47,51 @@ class Ppo(Baseline):
             )
         _budget(setting)
 
-    def planned(self, config: RunConfig) -> Mapping[SplitName, int]:
-        # Of the evaluation alone: how long training takes, no run has measured.
-        return dict.fromkeys(HELD_OUT, 1)
-
     def title(self, run: Run) -> str:
         return "PPO"
 
     def evaluate(self, setting: Setting) -> None:
-        run = setting.run
-        if evaluated(run, self.name):
-            return
-        self.check(setting)
         result = _result(setting)
         if result is None:
-            _write(setting, dict(self.settings(setting.config)))
+            _write(setting)
             return
         evaluate_folder(setting, self.name, result.folder, lambda pool: _accept(setting, result, pool))
 
-    def answers(self, run: Run, split: SplitName) -> Sequence[Answer] | None:
-        return trained_answers(run, self.name, split)
-
-    def spent(self, run: Run) -> Spent:
-        return trained_spent(run, self.name, {})
-
     def details(self, run: Run) -> Mapping[str, Any]:
-        record = _record(run)
+        record = self.record(run)
         if "result" not in record:
             return {}
         step, settings = record["step"], record.get("settings")
-        learnt = "not known" if step is None or settings is None else step * record["answers a step"]
+        known: Mapping[str, Any] = {}
+        # Of a model that was named, nobody knows whether it was trained from these files.
+        if step is not None and settings is not None:
+            known = {"learnt": step * record["answers a step"], "steps": step, "rate": settings["learning_rate"]}
         return {
-            "answers learnt from": learnt,
-            "answers of the search": searched(run.config),
-            "steps": "not known" if step is None else step,
-            "learning rate": "not known" if settings is None else settings["learning_rate"],
+            "answers learnt from": known.get("learnt", "not known"),
+            "answers of the search": searched(run.config, len(run.examples("selection"))),
+            "steps": known.get("steps", "not known"),
+            "learning rate": known.get("rate", "not known"),
             "evaluated model": record["result"],
             "trained by": "verl, outside this run: its tokens and seconds are not known here",
         }
 
 
 def _result(setting: Setting) -> Result | None:
-    """The model to evaluate: the one that is named, or the last that verl left.
+    """The model to evaluate: the one that is named, or was begun with, or the last that verl left.
 
-    Raises `ConfigError` where none is there that is named, `RunError` where verl has not come to its end.
+    Raises `ConfigError` where none is there that is named, `RunError` where verl has not come to its end, or was given
+    other settings than there are now.
     """
     named = setting.config.baselines.ppo.result
     if named is not None:
         if not any(Path(named).glob("*.safetensors")):
             raise ConfigError(f"baselines.ppo.result: {named} is no folder with *.safetensors; give the trained model")
         return Result(Path(named), None)
-    found = newest(_folder(setting.run) / CHECKPOINTS)
-    steps = _record(setting.run).get("steps")
+    if begun(setting.run, Ppo.name):
+        return Result(Path(Ppo.record(setting.run)["result"]), Ppo.record(setting.run)["step"])
+    _refuse_changes(setting)
+    found = newest(Ppo.folder(setting.run) / CHECKPOINTS)
+    steps = Ppo.record(setting.run).get("steps")
     if found is not None and steps is not None and found.step != steps:
         raise RunError(
             f"verl has saved step {found.step} of {steps} in {found.folder}; let it go on ({_script(setting.run)}), or "
@@ -123,24 +112,37 @@ def _accept(setting: Setting, result: Result, pool: Pool) -> None:
     if pool.fingerprint == base.fingerprint:
         raise ModelError(f"the model in {result.folder} is the base itself; give the one that was trained")
     found = {"result": str(result.folder), "step": result.step, "fingerprint": pool.fingerprint}
-    before = _record(setting.run)
-    if before.get("fingerprint", pool.fingerprint) != pool.fingerprint and setting.run.ledger("ppo").scores("test"):
-        raise ModelError(f"the model in {result.folder} is not the one that part of the questions were put to")
-    setting.run.set_meta(_RECORD, {**before, **found})
+    Ppo.keep(setting.run, {**Ppo.record(setting.run), **found})
 
 
-def _write(setting: Setting, now: dict[str, Any]) -> None:
-    """The files for verl, and what to do with them."""
+def _refuse_changes(setting: Setting) -> None:
+    """Refuse other settings than the files for verl were written with, as long as they are there. Raises `RunError`.
+
+    verl may be learning from them at this moment.
+    """
+    folder, now = Ppo.folder(setting.run), _given(setting.config)
+    changed = differences(Ppo.record(setting.run).get("settings", now), now)
+    if changed and folder.exists():
+        raise RunError(
+            f"verl was given other settings in {folder} ({'; '.join(changed)}); go back to them, or remove that folder "
+            "to begin anew"
+        )
+
+
+def _write(setting: Setting) -> None:
+    """The files for verl where they are not there yet, and what to do with them."""
+    run, folder = setting.run, Ppo.folder(setting.run)
+    if "settings" in Ppo.record(run) and (folder / SCRIPT).exists():
+        setting.progress.say(f"ppo: {folder} holds what verl trains from, and no result yet; it stays as it is")
+    else:
+        _write_files(setting)
+    setting.progress.say(f"ppo: where verl and its GPUs are, run {_script(run)}; then repeat this command here")
+
+
+def _write_files(setting: Setting) -> None:
     from thickets.engines.prompts import Renderer, load_tokenizer
 
-    run, folder = setting.run, _folder(setting.run)
-    changed = differences(_record(run).get("settings", now), now)
-    if changed and (folder / CHECKPOINTS).exists():
-        raise RunError(
-            f"verl has begun with other settings ({'; '.join(changed)}); go back to them, or remove "
-            f"{folder / CHECKPOINTS} to begin anew"
-        )
-    plan = _budget(setting)
+    run, folder, plan = setting.run, Ppo.folder(setting.run), _budget(setting)
     files = Files(
         folder,
         run.directory,
@@ -152,28 +154,25 @@ def _write(setting: Setting, now: dict[str, Any]) -> None:
         setting.sampling,
         base_of(run).dtype,
     )
+    # Killed in between, the record must not speak of other files.
+    Ppo.keep(run, {})
     write(files, Renderer(load_tokenizer(setting.config.model), setting.config, None))
-    run.set_meta(_RECORD, {"settings": now, "steps": plan.steps, "answers a step": plan.a_step})
+    Ppo.keep(run, {"settings": _given(setting.config), "steps": plan.steps, "answers a step": plan.a_step})
     setting.progress.say(
         f"ppo: wrote {folder} for verl 0.9: {plan.steps} steps of {plan.questions} answers, {plan.samples} in all; the "
-        f"search generated {searched(setting.config)}"
+        f"search generated {searched(setting.config, len(setting.splits['selection']))}"
     )
-    setting.progress.say(f"ppo: where verl and its GPUs are, run {_script(run)}; then repeat this command here")
+
+
+def _given(config: RunConfig) -> dict[str, Any]:
+    """All that the files for verl are written from."""
+    return config.baselines.ppo.model_dump(mode="json", exclude={"result"})
 
 
 def _budget(setting: Setting) -> Budget:
-    s = setting.config.baselines.ppo
-    allowed = s.samples or searched(setting.config)
-    return budget(allowed, s.questions, 1, len(setting.splits["selection"]), s.gpus)
-
-
-def _record(run: Run) -> dict[str, Any]:
-    return run.meta(_RECORD) or {}
-
-
-def _folder(run: Run) -> Path:
-    return run.directory / "baselines" / "ppo"
+    s, there = setting.config.baselines.ppo, len(setting.splits["selection"])
+    return budget(s.samples or searched(setting.config, there), s.questions, 1, there, s.gpus)
 
 
 def _script(run: Run) -> str:
-    return f"bash {_folder(run) / SCRIPT}"
+    return f"bash {Ppo.folder(run) / SCRIPT}"

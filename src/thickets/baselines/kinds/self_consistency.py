@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent, spent_on
-from thickets.baselines.running import recorded_settings, settle
+from thickets.baselines.running import recorded_settings
 from thickets.baselines.voting import voted
 from thickets.config import RunConfig
 from thickets.ensemble.deciding import outcomes_of
 from thickets.store import Run
-from thickets.types import Outcome, Prompt, Sampling, SplitName
+from thickets.types import Prompt, Sampling, SplitName, Trial
 
 # As those of perturbations: exact in any JSON reader.
 _SEEDS = 2**53
@@ -49,7 +49,6 @@ class SelfConsistency(Baseline):
         return f"self-consistency@{run.config.ensemble.top_k}"
 
     def evaluate(self, setting: Setting) -> None:
-        settle(self, setting.run, setting.config)
         seeds, chosen = sample_seeds(setting.config), setting.config.baselines
         prompts = {split: [e.prompt for e in examples] for split, examples in setting.splits.items()}
 
@@ -65,7 +64,9 @@ class SelfConsistency(Baseline):
 
     def answers(self, run: Run, split: SplitName) -> Sequence[Answer] | None:
         drawn = samples(run, split)
-        return None if drawn is None else voted(run.config.ensemble.vote, drawn)
+        if drawn is None:
+            return None
+        return voted(run.config.ensemble.vote, outcomes_of(drawn, len(run.examples(split))))
 
     def spent(self, run: Run) -> Spent:
         ledger = run.ledger(self.name)
@@ -81,8 +82,8 @@ def sample_seeds(config: RunConfig) -> list[int]:
     return [int(generator.integers(_SEEDS)) for _ in range(config.ensemble.top_k)]
 
 
-def samples(run: Run, split: SplitName) -> list[tuple[Outcome, ...]] | None:
-    """Each sample's outcomes on a held-out split, in order; `None` until all of them are there."""
-    questions, k = len(run.examples(split)), run.config.ensemble.top_k
+def samples(run: Run, split: SplitName) -> list[Trial] | None:
+    """Each sample's pass over a held-out split, in order, failed ones too; `None` until all of them are there."""
+    k = run.config.ensemble.top_k
     drawn = run.ledger(SelfConsistency.name).trials(split, list(range(k)))
-    return outcomes_of(drawn, questions) if questions and len(drawn) == k else None
+    return drawn if len(drawn) == k else None

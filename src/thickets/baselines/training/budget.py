@@ -31,9 +31,12 @@ class Budget:
         return max(n for n in range(1, min(most, self.a_step) + 1) if self.a_step % n == 0)
 
 
-def searched(config: RunConfig) -> int:
-    """Answers that the search itself generated: each candidate's to all selection questions."""
-    return config.search.population * config.splits.selection
+def searched(config: RunConfig, questions: int) -> int:
+    """Answers that the search itself generated: each candidate's to all `questions` of the selection split.
+
+    Of several tasks each has as many questions there as the settings name, so these cannot say it.
+    """
+    return config.search.population * questions
 
 
 def budget(allowed: int, questions: int, group: int, there: int, multiple: int = 1) -> Budget:

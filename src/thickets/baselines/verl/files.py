@@ -16,6 +16,7 @@ from thickets.baselines.training.budget import Budget
 from thickets.config import PpoConfig, RunConfig
 from thickets.engines.prompts import Renderer
 from thickets.errors import EngineError
+from thickets.searching.scoring import patience
 from thickets.store import write_atomically
 from thickets.store.database import explained
 from thickets.tasks import Task
@@ -55,7 +56,8 @@ def write(files: Files, renderer: Renderer) -> None:
         "folder": os.getcwd(),
         "source": str(Path(__file__).absolute().parents[3]),
         "start": _SLOWEST_START,
-        "timeout": files.config.scoring.timeout,
+        # One answer at a time.
+        "timeout": patience(files.config.scoring.timeout, files.task.seconds_each, 1),
     }
     write_atomically(files.folder / "judge.json", json.dumps(judge, indent=1))
     write_atomically(files.folder / CONFIGURATION, _yaml(configuration(files, renderer, longest)))
@@ -64,48 +66,16 @@ def write(files: Files, renderer: Renderer) -> None:
 
 def configuration(files: Files, renderer: Renderer, longest: int) -> dict[str, Any]:
     """verl's configuration: what is not here is as verl's `ppo_trainer` has it."""
-    settings, budget, folder = files.settings, files.budget, files.folder.absolute()
+    settings, budget = files.settings, files.budget
     at_once = Budget(1, budget.questions // settings.gpus, 1).at_once(settings.at_once)
-    checkpoint = {"save_contents": ["model", "optimizer", "extra", "hf_model"]}
-    template = _template(renderer, files.learnt["selection"][0].prompt)
-    model = {"path": _place(files.config.model.name), "custom_chat_template": template}
-    validation = "validation" if files.learnt.get("validation") else "selection"
     return {
         "hydra": {"searchpath": ["pkg://verl.trainer.config"]},
         "defaults": ["ppo_trainer", "_self_"],
-        "data": {
-            "train_files": str(folder / "selection.parquet"),
-            "val_files": str(folder / f"{validation}.parquet"),
-            "train_batch_size": budget.questions,
-            "max_prompt_length": longest,
-            "max_response_length": files.sampling.max_new_tokens,
-            "seed": settings.seed,
-            # Too long a prompt stops the training instead of leaving it without a word.
-            "filter_overlong_prompts": False,
-            "truncation": "error",
-        },
-        "actor_rollout_ref": {
-            "model": model,
-            "actor": {
-                "optim": {"lr": settings.learning_rate},
-                "ppo_mini_batch_size": budget.questions,
-                "ppo_micro_batch_size_per_gpu": at_once,
-                "checkpoint": checkpoint,
-            },
-            "ref": {"log_prob_micro_batch_size_per_gpu": at_once},
-            "rollout": {
-                "name": "vllm",
-                "n": 1,
-                "temperature": settings.temperature,
-                "dtype": files.dtype,
-                "seed": settings.seed,
-                "tensor_model_parallel_size": 1,
-                "log_prob_micro_batch_size_per_gpu": at_once,
-            },
-        },
+        "data": _data(files, longest),
+        "actor_rollout_ref": _actor(files, renderer, at_once),
         "critic": {
             # The critic reads the same tokens; its model needs no template of its own.
-            "model": {"path": model["path"]},
+            "model": {"path": _place(files.config.model.name)},
             "optim": {"lr": settings.critic_learning_rate},
             "ppo_micro_batch_size_per_gpu": at_once,
         },
@@ -114,23 +84,71 @@ def configuration(files: Files, renderer: Renderer, longest: int) -> dict[str, A
             "use_kl_in_reward": settings.kl > 0,
             "kl_ctrl": {"kl_coef": settings.kl},
         },
-        "reward": {"custom_reward_function": {"path": str(folder / "reward.py"), "name": "compute_score"}},
-        "trainer": {
-            "total_training_steps": budget.steps,
-            "total_epochs": -(-budget.steps // (len(files.learnt["selection"]) // budget.questions)),
-            "n_gpus_per_node": settings.gpus,
-            "nnodes": 1,
-            "logger": ["console"],
-            "project_name": "thickets",
-            "experiment_name": files.run.name,
-            "default_local_dir": str(folder / CHECKPOINTS),
-            "save_freq": max(1, budget.steps // 5),
-            "max_actor_ckpt_to_keep": 1,
-            "max_critic_ckpt_to_keep": 1,
-            # thickets evaluates what comes out, as it evaluates everything else.
-            "val_before_train": False,
-            "test_freq": -1,
+        "reward": {
+            "custom_reward_function": {"path": str(files.folder.absolute() / "reward.py"), "name": "compute_score"}
         },
+        "trainer": _trainer(files),
+    }
+
+
+def _data(files: Files, longest: int) -> dict[str, Any]:
+    folder = files.folder.absolute()
+    validation = "validation" if files.learnt.get("validation") else "selection"
+    return {
+        "train_files": str(folder / "selection.parquet"),
+        "val_files": str(folder / f"{validation}.parquet"),
+        "train_batch_size": files.budget.questions,
+        "max_prompt_length": longest,
+        "max_response_length": files.sampling.max_new_tokens,
+        "seed": files.settings.seed,
+        # Too long a prompt stops the training instead of leaving it without a word.
+        "filter_overlong_prompts": False,
+        "truncation": "error",
+    }
+
+
+def _actor(files: Files, renderer: Renderer, at_once: int) -> dict[str, Any]:
+    """The model that learns, what generates its answers, and the base that it is to stay near to."""
+    settings = files.settings
+    template = _template(renderer, files.learnt["selection"][0].prompt)
+    return {
+        "model": {"path": _place(files.config.model.name), "custom_chat_template": template},
+        "actor": {
+            "optim": {"lr": settings.learning_rate},
+            "ppo_mini_batch_size": files.budget.questions,
+            "ppo_micro_batch_size_per_gpu": at_once,
+            "checkpoint": {"save_contents": ["model", "optimizer", "extra", "hf_model"]},
+        },
+        "ref": {"log_prob_micro_batch_size_per_gpu": at_once},
+        "rollout": {
+            "name": "vllm",
+            "n": 1,
+            "temperature": settings.temperature,
+            "dtype": files.dtype,
+            "seed": settings.seed,
+            "tensor_model_parallel_size": 1,
+            "log_prob_micro_batch_size_per_gpu": at_once,
+        },
+    }
+
+
+def _trainer(files: Files) -> dict[str, Any]:
+    budget = files.budget
+    return {
+        "total_training_steps": budget.steps,
+        "total_epochs": -(-budget.steps // (len(files.learnt["selection"]) // budget.questions)),
+        "n_gpus_per_node": files.settings.gpus,
+        "nnodes": 1,
+        "logger": ["console"],
+        "project_name": "thickets",
+        "experiment_name": files.run.name,
+        "default_local_dir": str(files.folder.absolute() / CHECKPOINTS),
+        "save_freq": max(1, budget.steps // 5),
+        "max_actor_ckpt_to_keep": 1,
+        "max_critic_ckpt_to_keep": 1,
+        # thickets evaluates what comes out, as it evaluates everything else.
+        "val_before_train": False,
+        "test_freq": -1,
     }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from thickets.errors import CandidateFailed, RunError, ThicketsError
+from thickets.provenance import check_code
 from thickets.searching.judging import judge
 from thickets.store import Run
 from thickets.tasks import Task, make_task
@@ -32,7 +33,8 @@ class Judge:
     def __init__(self, directory: Path) -> None:
         with Run.read(directory) as run:
             config, identity = run.config, run.meta("identity")
-        self._task: Task = make_task(config.task)
+            self._task: Task = make_task(config.task)
+            check_code(run, self._task)
         splits = split_task(self._task, config)
         if identity is None or splits.digest != identity["data"]:
             raise RunError(f"the data of the task are not those that {directory} was started with; restore them")
