@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from thickets.config import ClusterConfig, RunConfig
-from thickets.errors import EngineError, ModelError, ThicketsError
+from thickets.errors import EngineError, ThicketsError
 from thickets.pool.fleet import Event, Finished, Fleet, Lost, NotStarted, Ready
 from thickets.pool.ray_actor import EngineProcess, Refusal
 from thickets.pool.scheduler import Unit
@@ -156,9 +156,13 @@ class RayFleet(Fleet):
             cause = why(error)
             if engine.ready:
                 return Lost(number, cause)
-            return NotStarted(number, EngineError(f"an engine died while it started: {cause}"), certain=False)
+            return NotStarted(number, EngineError(f"an engine died while it started: {cause}"), retry="always")
         if isinstance(answer, Refusal):
-            return NotStarted(number, answer.error, certain=isinstance(answer.error, ModelError))
+            # The GPU of an engine that died may not be free yet; a missing model is missing the next time too.
+            retry: Literal["after a loss", "never"] = (
+                "after a loss" if isinstance(answer.error, EngineError) else "never"
+            )
+            return NotStarted(number, answer.error, retry)
         if unit is None:
             engine.ready = True
             return Ready(number, answer)
@@ -265,12 +269,22 @@ def connect(ray: Any, cluster: ClusterConfig) -> None:
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        where = "this machine belongs to no Ray cluster" if address == "auto" else f"cannot join {address}"
+        # What was half joined would be in the way of another try.
+        with suppress(Exception):
+            ray.shutdown()
+        where = "this machine cannot join a cluster" if address == "auto" else f"cannot join {address}"
         raise EngineError(
-            f"cluster.address is {address}, but {where} ({str(error).strip().splitlines()[0]}); start one with "
+            f"cluster.address is {address}, but {where} ({_told(error)}); start one with "
             "`ray start --head`, check that Python and Ray have the same versions there, or leave out "
             "--cluster.address to use this machine"
         ) from error
+
+
+def _told(error: BaseException) -> str:
+    """What Ray says of a failure, all its lines in one; of a traceback in it, only what was raised."""
+    before, _, traceback = str(error).partition("Traceback (most recent call last):")
+    lines = [*before.splitlines(), *traceback.splitlines()[-1:]]
+    return ", ".join(line.strip() for line in lines if line.strip()).replace(":, ", ": ").rstrip(".")
 
 
 def _knock(address: str) -> None:
