@@ -17,8 +17,12 @@ from thickets.pool.fleet import Event, Finished, Fleet, Lost, NotStarted, Ready
 from thickets.pool.ray_actor import EngineProcess, Refusal
 from thickets.pool.scheduler import Unit
 
-# Seconds in which an address must take a connection.
+# Seconds in which an address must take a connection, and greet it.
 _CONNECT = 10.0
+# How HTTP/2 begins, which gRPC and so Ray speaks: the client says so and sends a frame of settings, of which this is an
+# empty one; the server answers with a frame of settings (RFC 9113, sections 3.4 and 6.5).
+_SETTINGS = bytes(3) + b"\x04" + bytes(5)
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS
 
 
 @dataclass(frozen=True)
@@ -260,8 +264,12 @@ def import_ray() -> Any:
 def connect(ray: Any, cluster: ClusterConfig) -> None:
     """Join the cluster, or start one on this machine. Raises `EngineError` for an address that does not answer."""
     address = cluster.address
-    if address not in (None, "auto", "local"):
-        _knock(address)
+    # What Ray itself takes for `auto`, where it is set.
+    meant = os.environ.get("RAY_ADDRESS") if address == "auto" else None
+    if meant:
+        _knock(meant, f"auto, which is {meant} by RAY_ADDRESS,")
+    elif address not in (None, "auto", "local"):
+        _knock(address, address)
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address in (None, "local"):
@@ -287,14 +295,26 @@ def _told(error: BaseException) -> str:
     return ", ".join(line.strip() for line in lines if line.strip()).replace(":, ", ": ").rstrip(".")
 
 
-def _knock(address: str) -> None:
+def _knock(address: str, named: str) -> None:
+    """Raise `EngineError` where nobody answers, or not as Ray would: Ray itself would wait for many minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
-        raise EngineError(f"cluster.address {address!r} is not auto, host:port or ray://host:port")
+        raise EngineError(f"cluster.address {named!r} is not auto, host:port or ray://host:port")
     try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT).close()
+        there = socket.create_connection((host, int(port)), timeout=_CONNECT)
     except OSError as error:
         raise EngineError(
-            f"cluster.address {address} does not answer ({error.strerror or error}); start Ray there with "
+            f"cluster.address {named} does not answer ({error.strerror or error}); start Ray there with "
             "`ray start --head`, or mend the address"
         ) from error
+    with there:
+        frame = b""
+        with suppress(OSError):
+            there.sendall(_GREETING)
+            frame = there.recv(len(_SETTINGS), socket.MSG_WAITALL)
+    # With certificates Ray waits for another greeting.
+    if frame[3:4] != _SETTINGS[3:4] and os.environ.get("RAY_USE_TLS", "0") == "0":
+        raise EngineError(
+            f"cluster.address {named} takes connections but does not answer as Ray does; give the port of "
+            "`ray start --head` (6379 unless it was told another), or ray:// and the port of its client server (10001)"
+        )
