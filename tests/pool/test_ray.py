@@ -417,6 +417,31 @@ def test_a_port_that_is_not_rays_is_named(says: bytes, form: str, monkeypatch: p
     assert not ray.is_initialized()
 
 
+def test_rays_client_mode_is_tried_twice_and_its_package_is_named(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    outside = ClusterConfig(address=cluster.client)
+    with monkeypatch.context() as patch:
+        patch.setattr("ray.client_builder.get_ray_client_dependency_error", lambda: ImportError("grpc"))
+        with pytest.raises(EngineError, match=r"cannot join ray://.*`pip install ray\[client\]`"):
+            connect(ray, outside)
+    failure = "Initialization failure from server:\nTraceback (most recent call last):\n  x\nOSError: no"
+    answers = [failure, failure, "again", None]
+
+    def init(**settings: Any) -> None:
+        said = answers.pop(0)
+        if said:
+            raise ConnectionAbortedError(said)
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(EngineError, match=r"ray://.* \(Initialization failure from server: OSError: no\); start one"):
+        connect(ray, outside)
+    connect(ray, outside)
+    assert answers == []
+
+
 def test_a_cluster_is_used_from_outside(plan: dict[str, Any], cluster: Any, undisturbed: Path) -> None:
     watcher = Watcher(8, lambda: engines()[0].kill())
     summary = execute(parse(merge(plan, {"cluster": {"address": cluster.client}})), watcher)

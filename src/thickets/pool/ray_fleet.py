@@ -275,7 +275,7 @@ def connect(ray: Any, cluster: ClusterConfig) -> None:
         if address in (None, "local"):
             ray.init(address="local", include_dashboard=False, **quiet)
         else:
-            ray.init(address=address, **quiet)
+            _join(ray, address, quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         # What was half joined would be in the way of another try.
         with suppress(Exception):
@@ -286,6 +286,14 @@ def connect(ray: Any, cluster: ClusterConfig) -> None:
             "`ray start --head`, check that Python and Ray have the same versions there, or leave out "
             "--cluster.address to use this machine"
         ) from error
+
+
+def _join(ray: Any, address: str, settings: Mapping[str, Any]) -> None:
+    try:
+        ray.init(address=address, **settings)
+    except ConnectionAbortedError:
+        # The server behind ray:// starts a process for every client, which now and then dies at once (Ray 2.60).
+        ray.init(address=address, **settings)
 
 
 def _told(error: BaseException) -> str:
