@@ -117,7 +117,7 @@ class FleetPool(Pool):
     The first engine that is ready starts the work, the others join. `wait` seconds without any engine end the run.
     `allow_fewer`: engines that refuse to start, or are unlike the first, are done without. One that dies while it
     starts is started again a few times, and then done without as long as there are others.
-    `versions`: what this process has of the packages that must be the same on every node.
+    `versions`: those of this process, of the packages that must be the same on every node.
     Raises `EngineError` where engines cannot start; what was finished before is finished.
     """
 
@@ -271,9 +271,9 @@ class FleetPool(Pool):
 
     def _unfit(self, facts: Facts) -> str | None:
         """Why an engine cannot work on this run, or `None` if it can; the first that can sets the measure."""
-        # What this machine lacks (vLLM, without a GPU) and how its torch was built is its own affair.
-        mine = {package: _public(version) for package, version in self._versions.items()}
-        there = {package: _public(version) for package, version in facts.versions.items() if package in mine}
+        # Only what both have, and not how it was built: without a GPU there is another torch, and another vLLM or none.
+        both = sorted({*self._versions} & {*facts.versions})
+        mine, there = ({p: _public(versions[p]) for p in both} for versions in (self._versions, facts.versions))
         reason = other_version(mine, there, "this machine")
         if reason is None and self._first is not None:
             reason = unlike(self._first, facts)

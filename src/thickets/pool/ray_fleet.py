@@ -319,7 +319,7 @@ def _knock(address: str, named: str) -> None:
         frame = b""
         with suppress(OSError):
             there.sendall(_GREETING)
-            frame = there.recv(len(_SETTINGS), socket.MSG_WAITALL)
+            frame = there.recv(len(_SETTINGS))
     # With certificates Ray waits for another greeting.
     if frame[3:4] != _SETTINGS[3:4] and os.environ.get("RAY_USE_TLS", "0") == "0":
         raise EngineError(
