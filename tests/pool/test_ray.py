@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +21,13 @@ import psutil
 import pytest
 
 from tests.conftest import Ended
-from thickets.config import merge, parse
+from thickets.analysis.summary import summarise
+from thickets.config import ClusterConfig, merge, parse
 from thickets.ensemble import read_ensemble
 from thickets.errors import EngineError, ModelError
 from thickets.pool import Work, start_pool
-from thickets.pool.ray_fleet import Share, _share
+from thickets.pool.fleet import FleetPool
+from thickets.pool.ray_fleet import RayFleet, Share, _share, connect
 from thickets.randopt import execute
 from thickets.searching import Progress
 from thickets.searching.strategies.random import perturbations
@@ -31,8 +37,14 @@ from thickets.types import Blend, Perturbation, Sampling, Trial
 pytest.importorskip("ray", reason="Ray is the extra `ray`")
 pytestmark = pytest.mark.timeout(600)
 
-# Breaks a loop of several seconds: the health check's own default waits for minutes of silence.
-_QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+# The health check's own default waits for minutes of silence. Engines are as urgent as the tests themselves: Ray's
+# processes else wait for whatever runs beside them.
+_QUICK = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 4,
+    "worker_niceness": 0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +64,11 @@ def cluster(poison: Path) -> Iterator[Any]:
     """Two nodes with room for one engine each; the head, which Ray needs, has room for none."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "_system_config": _QUICK}
-    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": _QUICK, "ray_client_server_port": port}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster.client = f"ray://{cluster.address.rpartition(':')[0]}:{port}"
     cluster.add_node(num_cpus=1)
     cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
@@ -65,7 +79,8 @@ def cluster(poison: Path) -> Iterator[Any]:
 @pytest.fixture
 def plan(settings: dict[str, Any], cluster: Any, poison: Path) -> dict[str, Any]:
     """A run of some seconds on two engines of one core each."""
-    poison.unlink(missing_ok=True)
+    for file in poison.parent.iterdir():
+        file.unlink()
     more = {
         "search": {"population": 40},
         "splits": {"selection": 24},
@@ -103,16 +118,36 @@ def figures(directory: Path) -> list[Any]:
 
 
 def members(directory: Path) -> Any:
-    return read_ensemble(directory).model_copy(update={"made_by": {}})
+    # The data of the task are a file of each test's own.
+    return read_ensemble(directory).model_copy(update={"made_by": {}, "task": None})
+
+
+def votes(directory: Path) -> Any:
+    """What the ensemble answers to each test question, and the figures of both held-out splits."""
+    with Run.read(directory) as run:
+        summary = summarise(run)
+    assert len(summary.questions) == summary.sizes["test"] > 0
+    return [(q.prompt, q.vote, q.correct) for q in summary.questions], summary.validation, summary.test
+
+
+def alone(plan: dict[str, Any], out: Path) -> Path:
+    """The same run in one process, without Ray."""
+    execute(parse({**plan, "engine": {"device": "cpu"}, "cluster": {}, "out": str(out)}))
+    return out
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, Path]:
+    """Where the undisturbed run is, once there is one: it is the same for all tests."""
+    return {}
 
 
 @pytest.fixture
-def undisturbed(plan: dict[str, Any], tmp_path: Path) -> Path:
-    """The same run in one process, without Ray."""
-    alone = merge(plan, {"engine": {"count": 1}, "cluster": {"address": None}, "out": str(tmp_path / "undisturbed")})
-    alone["cluster"] = {}
-    execute(parse(alone))
-    return tmp_path / "undisturbed"
+def undisturbed(plan: dict[str, Any], known: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that the others are held against."""
+    if not known:
+        known["run"] = alone(plan, tmp_path_factory.mktemp("undisturbed") / "run")
+    return known["run"]
 
 
 def engines() -> list[psutil.Process]:
@@ -130,6 +165,7 @@ def engines() -> list[psutil.Process]:
 def same(directory: Path, other: Path) -> None:
     assert figures(directory) == figures(other)
     assert members(directory) == members(other)
+    assert votes(directory) == votes(other)
 
 
 def test_two_engines_find_what_one_finds(plan: dict[str, Any], undisturbed: Path) -> None:
@@ -137,8 +173,19 @@ def test_two_engines_find_what_one_finds(plan: dict[str, Any], undisturbed: Path
     summary = execute(parse(plan), watcher)
     same(Path(plan["out"]), undisturbed)
     assert "starting 2 engines on 3 nodes of Ray" in watcher.heard
-    assert summary.engine["engines"] == 2
     assert engines() == []
+    # What answers can depend on is in the run, as each engine says it of itself.
+    recorded = {**summary.engine, **summary.versions}
+    expected = {
+        "engine": "hf",
+        "engines": 2,
+        "device": "cpu",
+        "dtype": "float32",
+        "ray": importlib.metadata.version("ray"),
+    }
+    assert {name: recorded[name] for name in expected} == expected
+    assert recorded["batch_tokens"] > 0
+    assert {"device_name", "thickets", "torch", "transformers", "numpy", "python"} <= set(recorded)
 
 
 def test_a_killed_engine_is_replaced(plan: dict[str, Any], undisturbed: Path) -> None:
@@ -147,6 +194,37 @@ def test_a_killed_engine_is_replaced(plan: dict[str, Any], undisturbed: Path) ->
     same(Path(plan["out"]), undisturbed)
     assert any("another is started in its place" in note for note in summary.notes)
     assert any("could not be checked there at the end" in note for note in summary.notes)
+
+
+# How engines break (hooks/sitecustomize.py), and what the run says of it.
+BREAKS = {
+    "exit": "its process or its node died",
+    "cuda": "CUDA error: an illegal memory access",
+    "memory": "CUDA out of memory",
+}
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_an_engine_that_breaks_once_is_replaced(
+    how: str, plan: dict[str, Any], poison: Path, undisturbed: Path
+) -> None:
+    config = parse(plan)
+    poison.write_text(json.dumps({str(perturbations(config.search)[5].seed): f"{how} once"}))
+    summary = execute(config)
+    [note] = [note for note in summary.notes if "another is started in its place" in note]
+    assert BREAKS[how] in note
+    same(config.directory, undisturbed)
+
+
+def test_an_engine_that_dies_while_it_starts_is_started_again(
+    plan: dict[str, Any], poison: Path, undisturbed: Path
+) -> None:
+    poison.write_text(json.dumps({"start": "exit once"}))
+    summary = execute(parse(plan))
+    [note] = summary.notes
+    assert note.startswith("an engine died while it started: its process or its node died")
+    assert note.endswith("; it is started again")
+    same(Path(plan["out"]), undisturbed)
 
 
 def test_a_removed_node_is_done_without_and_a_new_one_joins(
@@ -162,26 +240,55 @@ def test_a_removed_node_is_done_without_and_a_new_one_joins(
     same(Path(plan["out"]), undisturbed)
 
 
-def test_what_breaks_three_engines_is_recorded_as_failed(plan: dict[str, Any], poison: Path) -> None:
+def test_without_any_node_the_run_stops_and_goes_on_later(
+    plan: dict[str, Any], undisturbed: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Impatient(FleetPool):
+        """Waits long for its first engines, on however busy a machine, and then no more."""
+
+        def submit(self, work: Work) -> None:
+            self._patience = 3.0
+            super().submit(work)
+
+    def remove_nodes() -> None:
+        for node in [n for n in cluster.list_all_nodes() if n is not cluster.head_node]:
+            cluster.remove_node(node, allow_graceful=False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("thickets.pool.fleet.FleetPool", Impatient)
+        with pytest.raises(EngineError, match=r"no engine was ready within .* = 3 seconds \(its process or"):
+            execute(parse(plan), Watcher(8, remove_nodes))
+    begun = _count(Path(plan["out"]))
+    assert 8 <= begun < 41
+    with pytest.raises(EngineError, match=r"there is room for 0 .*add resources"):
+        execute(parse(plan))
+    cluster.add_node(num_cpus=1)
+    cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    watcher = Watcher()
+    execute(parse(plan), watcher)
+    same(Path(plan["out"]), undisturbed)
+
+
+def test_what_breaks_three_engines_is_recorded_as_failed(plan: dict[str, Any], poison: Path, tmp_path: Path) -> None:
     plan = merge(plan, {"search": {"population": 8}, "splits": {"validation": 0, "test": 4}})
     config = parse(plan)
     drawn = perturbations(config.search)
-    breaks = {
-        1: ("exit", "its process or its node died"),
-        3: ("cuda", "CUDA error: an illegal memory access"),
-        6: ("memory", "CUDA out of memory"),
-    }
-    poison.write_text(json.dumps({str(drawn[n].seed): how for n, (how, _) in breaks.items()}))
+    breaks = dict(zip((1, 3, 6), BREAKS, strict=True))
+    poison.write_text(json.dumps({str(drawn[n].seed): how for n, how in breaks.items()}))
     summary = execute(config, Watcher())
     with Run.read(config.directory) as run:
         trials = {t.candidate: t for t in run.trials("selection")}
     assert len(trials) == 9
     assert [n for n, t in trials.items() if t.failure] == list(breaks)
-    for number, (_, reason) in breaks.items():
+    for number, how in breaks.items():
         failure = trials[number].failure or ""
         assert failure.startswith("3 engines died while they evaluated it; the last one: ")
-        assert reason in failure
+        assert BREAKS[how] in failure
     assert not {m.candidate for m in summary.members} & set(breaks)
+    with Run.read(alone(plan, tmp_path / "alone")) as run:
+        expected = {t.candidate: t.outcomes for t in run.trials("selection") if t.candidate not in breaks}
+    assert {n: t.outcomes for n, t in trials.items() if n not in breaks} == expected
 
 
 def test_a_killed_driver_loses_nothing(plan: dict[str, Any], undisturbed: Path, tmp_path: Path) -> None:
@@ -252,6 +359,94 @@ def test_an_address_that_does_not_answer(
     assert ended.code == 2
     assert ended.err.startswith("thickets: cluster.address 127.0.0.1:1 does not answer")
     assert thickets("run", config_file, "--cluster.address", "nowhere").code == 2
+
+
+def test_auto_is_the_cluster_of_the_environment(
+    plan: dict[str, Any], cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    fleet = RayFleet(parse(merge(plan, {"cluster": {"address": "auto"}})))
+    fleet.close()
+    assert (fleet.nodes, fleet.room) == (3, 2)
+
+
+def test_auto_where_there_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    # Those of other tests on this machine are none of ours.
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", functools.cache(lambda: frozenset()))
+    monkeypatch.setattr("ray._private.services.find_bootstrap_address", lambda temp_dir: None)
+    with pytest.raises(EngineError) as caught:
+        connect(ray, ClusterConfig(address="auto"))
+    assert str(caught.value).startswith("cluster.address is auto, but this machine cannot join a cluster (Could not")
+    assert "`ray start --head`" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not ray.is_initialized()
+
+
+def test_other_versions_than_those_of_the_cluster_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+    from ray._private.utils import check_version_info
+
+    def init(**settings: Any) -> None:
+        check_version_info({"ray_version": "2.9.1", "python_version": "3.9.7"}, "node 10.0.0.1")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(EngineError) as caught:
+        connect(ray, ClusterConfig(address="auto"))
+    said = str(caught.value)
+    assert "\n" not in said
+    assert "Version mismatch: The cluster was started with: Ray: 2.9.1, Python: 3.9.7" in said
+    assert f"This process on node 10.0.0.1 was started with: Ray: {ray.__version__}, Python: 3." in said
+
+
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+@pytest.mark.parametrize("form", ["{}", "ray://{}", "auto"])
+def test_a_port_that_is_not_rays_is_named(says: bytes, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.setattr("thickets.pool.ray_fleet._CONNECT", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as other:
+        address = form.format(f"127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        talk = other.submit(lambda: server.accept()[0].sendall(says))
+        with pytest.raises(EngineError) as caught:
+            connect(ray, ClusterConfig(address=address))
+        talk.result()
+    assert "takes connections but does not answer as Ray does; give the port of" in str(caught.value)
+    assert not ray.is_initialized()
+
+
+def test_rays_client_mode_is_tried_twice_and_its_package_is_named(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    outside = ClusterConfig(address=cluster.client)
+    with monkeypatch.context() as patch:
+        patch.setattr("ray.client_builder.get_ray_client_dependency_error", lambda: ImportError("grpc"))
+        with pytest.raises(EngineError, match=r"cannot join ray://.*`pip install ray\[client\]`"):
+            connect(ray, outside)
+    failure = "Initialization failure from server:\nTraceback (most recent call last):\n  x\nOSError: no"
+    answers = [failure, failure, "again", None]
+
+    def init(**settings: Any) -> None:
+        said = answers.pop(0)
+        if said:
+            raise ConnectionAbortedError(said)
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(EngineError, match=r"ray://.* \(Initialization failure from server: OSError: no\); start one"):
+        connect(ray, outside)
+    connect(ray, outside)
+    assert answers == []
+
+
+def test_a_cluster_is_used_from_outside(plan: dict[str, Any], cluster: Any, undisturbed: Path) -> None:
+    watcher = Watcher(8, lambda: engines()[0].kill())
+    summary = execute(parse(merge(plan, {"cluster": {"address": cluster.client}})), watcher)
+    assert any("another is started in its place" in note for note in summary.notes)
+    same(Path(plan["out"]), undisturbed)
 
 
 def test_a_model_that_nodes_cannot_read_names_the_node_and_the_run_goes_on_later(

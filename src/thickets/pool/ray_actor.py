@@ -16,6 +16,7 @@ from thickets.engines import Engine, start_engine
 from thickets.errors import CandidateFailed, Interrupted, ThicketsError
 from thickets.pool.fleet import Facts
 from thickets.pool.scheduler import Result
+from thickets.pool.start import check_split
 from thickets.types import Generation, Point, Prompt, Sampling
 
 # What all engines of one run must agree on.
@@ -47,6 +48,7 @@ class EngineProcess:
         """Load the model."""
         host = platform.node()
         try:
+            check_split(self._config.engine)
             self._engine = engine = start_engine(self._config)
         except ThicketsError as error:
             return Refusal(type(error)(f"on node {host}: {error}"))

@@ -9,16 +9,20 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from thickets.config import ClusterConfig, RunConfig
-from thickets.errors import EngineError, ModelError, ThicketsError
+from thickets.errors import EngineError, ThicketsError
 from thickets.pool.fleet import Event, Finished, Fleet, Lost, NotStarted, Ready
 from thickets.pool.ray_actor import EngineProcess, Refusal
 from thickets.pool.scheduler import Unit
 
-# Seconds in which an address must take a connection.
+# Seconds in which an address must take a connection, and greet it.
 _CONNECT = 10.0
+# How HTTP/2 begins, which gRPC and so Ray speaks: the client says so and sends a frame of settings, of which this is an
+# empty one; the server answers with a frame of settings (RFC 9113, sections 3.4 and 6.5).
+_SETTINGS = bytes(3) + b"\x04" + bytes(5)
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS
 
 
 @dataclass(frozen=True)
@@ -156,9 +160,13 @@ class RayFleet(Fleet):
             cause = why(error)
             if engine.ready:
                 return Lost(number, cause)
-            return NotStarted(number, EngineError(f"an engine died while it started: {cause}"), certain=False)
+            return NotStarted(number, EngineError(f"an engine died while it started: {cause}"), retry="always")
         if isinstance(answer, Refusal):
-            return NotStarted(number, answer.error, certain=isinstance(answer.error, ModelError))
+            # The GPU of an engine that died may not be free yet; a missing model is missing the next time too.
+            retry: Literal["after a loss", "never"] = (
+                "after a loss" if isinstance(answer.error, EngineError) else "never"
+            )
+            return NotStarted(number, answer.error, retry)
         if unit is None:
             engine.ready = True
             return Ready(number, answer)
@@ -256,31 +264,65 @@ def import_ray() -> Any:
 def connect(ray: Any, cluster: ClusterConfig) -> None:
     """Join the cluster, or start one on this machine. Raises `EngineError` for an address that does not answer."""
     address = cluster.address
-    if address not in (None, "auto", "local"):
-        _knock(address)
+    # What Ray itself takes for `auto`, where it is set.
+    meant = os.environ.get("RAY_ADDRESS") if address == "auto" else None
+    if meant:
+        _knock(meant, f"auto, which is {meant} by RAY_ADDRESS,")
+    elif address not in (None, "auto", "local"):
+        _knock(address, address)
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address in (None, "local"):
             ray.init(address="local", include_dashboard=False, **quiet)
         else:
-            ray.init(address=address, **quiet)
+            _join(ray, address, quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        where = "this machine belongs to no Ray cluster" if address == "auto" else f"cannot join {address}"
+        # What was half joined would be in the way of another try.
+        with suppress(Exception):
+            ray.shutdown()
+        where = "this machine cannot join a cluster" if address == "auto" else f"cannot join {address}"
         raise EngineError(
-            f"cluster.address is {address}, but {where} ({str(error).strip().splitlines()[0]}); start one with "
+            f"cluster.address is {address}, but {where} ({_told(error)}); start one with "
             "`ray start --head`, check that Python and Ray have the same versions there, or leave out "
             "--cluster.address to use this machine"
         ) from error
 
 
-def _knock(address: str) -> None:
+def _join(ray: Any, address: str, settings: Mapping[str, Any]) -> None:
+    try:
+        ray.init(address=address, **settings)
+    except ConnectionAbortedError:
+        # The server behind ray:// starts a process for every client, which now and then dies at once (Ray 2.60).
+        ray.init(address=address, **settings)
+
+
+def _told(error: BaseException) -> str:
+    """What Ray says of a failure, all its lines in one; of a traceback in it, only what was raised."""
+    before, _, traceback = str(error).partition("Traceback (most recent call last):")
+    lines = [*before.splitlines(), *traceback.splitlines()[-1:]]
+    return ", ".join(line.strip() for line in lines if line.strip()).replace(":, ", ": ").rstrip(".")
+
+
+def _knock(address: str, named: str) -> None:
+    """Raise `EngineError` where nobody answers, or not as Ray would: Ray itself would wait for many minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
-        raise EngineError(f"cluster.address {address!r} is not auto, host:port or ray://host:port")
+        raise EngineError(f"cluster.address {named!r} is not auto, host:port or ray://host:port")
     try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT).close()
+        there = socket.create_connection((host, int(port)), timeout=_CONNECT)
     except OSError as error:
         raise EngineError(
-            f"cluster.address {address} does not answer ({error.strerror or error}); start Ray there with "
+            f"cluster.address {named} does not answer ({error.strerror or error}); start Ray there with "
             "`ray start --head`, or mend the address"
         ) from error
+    with there:
+        frame = b""
+        with suppress(OSError):
+            there.sendall(_GREETING)
+            frame = there.recv(len(_SETTINGS))
+    # With certificates Ray waits for another greeting.
+    if frame[3:4] != _SETTINGS[3:4] and os.environ.get("RAY_USE_TLS", "0") == "0":
+        raise EngineError(
+            f"cluster.address {named} takes connections but does not answer as Ray does; give the port of "
+            "`ray start --head` (6379 unless it was told another), or ray:// and the port of its client server (10001)"
+        )

@@ -1,4 +1,8 @@
-"""Runs in every process that Ray starts in the tests: engines that break on the candidates that a file names."""
+"""Runs in every process that Ray starts in the tests: engines that break on the candidates that a file names.
+
+The file says by seed, or by `start` for engines that are being loaded, how to break: `exit`, `cuda` or `memory`; with
+` once` behind it in one process only.
+"""
 
 import json
 import os
@@ -10,11 +14,13 @@ _file = os.environ.get("THICKETS_TEST_POISON")
 if _file:
     from thickets.engines.hf import HuggingFaceEngine
 
-    _place = HuggingFaceEngine.place
+    _place, _start = HuggingFaceEngine.place, HuggingFaceEngine.start
 
-    def place(self: HuggingFaceEngine, perturbation: Any) -> None:
+    def _meet(what: str) -> None:
         path = Path(_file)
-        how = json.loads(path.read_text()).get(str(perturbation.seed)) if perturbation and path.exists() else None
+        how, _, once = (json.loads(path.read_text()).get(what, "") if path.exists() else "").partition(" ")
+        if not how or (once and not _first(path.with_name(f"{path.name}.{what}"))):
+            return
         if how == "exit":
             os._exit(17)
         if how == "cuda":
@@ -23,6 +29,22 @@ if _file:
             import torch
 
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    def _first(marker: Path) -> bool:
+        try:
+            os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        return True
+
+    def place(self: HuggingFaceEngine, perturbation: Any) -> None:
+        if perturbation:
+            _meet(str(getattr(perturbation, "seed", "")))
         _place(self, perturbation)
 
+    def start(cls: type[HuggingFaceEngine], *arguments: Any) -> HuggingFaceEngine:
+        _meet("start")
+        return _start(*arguments)
+
     HuggingFaceEngine.place = place
+    HuggingFaceEngine.start = classmethod(start)
