@@ -12,7 +12,15 @@ from torch import nn
 
 import thickets
 from thickets.config import WeightsConfig
-from thickets.errors import CandidateFailed, ConfigError, EngineError, ModelError, RunError, TaskError, WeightsError
+from thickets.errors import (
+    CandidateFailed,
+    ConfigError,
+    EngineError,
+    ModelError,
+    RunError,
+    TaskError,
+    WeightsError,
+)
 from thickets.module import Found, ModuleEnsemble, search
 from thickets.module.population import Population
 from thickets.noise import place
@@ -274,10 +282,53 @@ def test_a_stack_that_cannot_be_placed() -> None:
         place_stack(whole, whole[1], seeds=[1, 2], steps=[0.1, 0.1], **common)
 
 
-def test_a_score_that_looks_at_another_module_is_not_believed_at_once() -> None:
+@pytest.mark.parametrize("sigmas", [(0.3,), (5e-4, 1e-3, 2e-3)])
+@pytest.mark.parametrize("mean", [False, True])
+def test_a_score_that_looks_at_another_module_is_not_believed_at_once(sigmas: tuple[float, ...], mean: bool) -> None:
     module, data = regression()
-    # The module by its own name instead of the argument: its fused twin would have the base's weights.
-    found = search(module, lambda _, batch: error(module, batch), data, population=10, sigmas=(0.3,), top_k=2)
+
+    def elsewhere(_: nn.Module, batch: Any) -> torch.Tensor:
+        # The module by its own name instead of the argument: its fused twin would have the base's weights.
+        return error(module, batch).mean() if mean else error(module, batch)
+
+    found = search(module, elsewhere, data, population=10, sigmas=sigmas, top_k=2)
+    assert any("other values than alone" in note for note in found.notes)
+    assert found.candidates[4].score == pytest.approx(by_hand(module, found, data, 4), rel=1e-5)
+
+
+def accuracy(model: nn.Module, batch: Any) -> torch.Tensor:
+    x, y = batch
+    return ((model(x) > 0) == (y > 0)).float().squeeze(1)
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_answers_that_hardly_ever_flip_are_compared_with_larger_steps(mean: bool) -> None:
+    module, data = regression()
+
+    def share(model: nn.Module, batch: Any) -> torch.Tensor:
+        right = accuracy(model, batch)
+        return right.mean() if mean else right
+
+    # Steps of the default size flip hardly one of 256 answers.
+    assert search(module, share, data, population=10, top_k=2).notes == []
+    found = search(module, lambda _, batch: share(module, batch), data, population=10, top_k=2)
+    assert any("other values than alone" in note for note in found.notes)
+
+
+def test_a_score_that_no_step_moves_is_taken_one_at_a_time() -> None:
+    module, data = regression()
+    found = search(module, lambda m, b: (m(b[0]) * 0).squeeze(1) - 1, data, population=5, top_k=2)
+    assert any("no value moves" in note for note in found.notes)
+    assert {c.score for c in found.candidates} == {-1.0}
+
+
+def test_layers_of_a_chain_that_share_their_weights_move_together() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 1))
+    _, data = regression()
+    module[2].weight = module[0].weight
+    found = search(module, error, data, population=10, top_k=2)
+    assert found.notes == []
     assert found.candidates[4].score == pytest.approx(by_hand(module, found, data, 4), rel=1e-5)
 
 

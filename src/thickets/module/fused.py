@@ -114,17 +114,19 @@ def lend(module: nn.Module, stacks: Mapping[str, torch.Tensor]) -> None:
     """Give every fused chain of `module` the candidates' weights by name, each `[candidates, *shape]`."""
     from torch import nn
 
-    chains: list[tuple[str, Any]] = [(p, m) for p, m in module.named_modules() if isinstance(m, _fused_chain())]
-    for path, chain in chains:
+    # By tensor, not by name: one that several layers share has many names, and is stacked under one of them.
+    named = dict(module.named_parameters(remove_duplicate=False))
+    lent = {id(named[name]): stack for name, stack in stacks.items() if name in named}
+    chains: list[Any] = [m for m in module.modules() if isinstance(m, _fused_chain())]
+    for chain in chains:
         layers: list[Layer] = []
         moved = False
-        for name, layer in chain.named_children():
+        for layer in chain.children():
             if not isinstance(layer, nn.Linear):
                 layers.append(_activations()[type(layer)])
                 continue
-            parts = [f"{path}.{name}.{part}" for part in ("weight", "bias")]
-            moved = moved or any(part in stacks for part in parts)
-            weight, bias = (stacks.get(part, own) for part, own in zip(parts, (layer.weight, layer.bias), strict=True))
+            weight, bias = (lent.get(id(own), own) for own in (layer.weight, layer.bias))
+            moved = moved or weight is not layer.weight or bias is not layer.bias
             layers.append((_matrices(weight), None if bias is None else _rows(bias)))
         # One that does not move is the same for all candidates, and need not be stacked.
         chain.layers = layers if moved else ()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from thickets.errors import EngineError
 from thickets.module import batch as batches
+from thickets.module.agreement import FACTORS, moves
 from thickets.module.fused import fuse, lend
 from thickets.module.memory import budget, peak
 from thickets.module.population import Population
@@ -78,7 +79,7 @@ class Runner:
 
         if self.vectorised is None and perturbations:
             with torch.no_grad():
-                self._find_out(perturbations[:2], batch)
+                self._find_out(perturbations, batch)
         evaluate = self._at_once if self.vectorised else self._in_turn
         if dtype is not None:
             batch = batches.lowered(batch, dtype)
@@ -111,19 +112,54 @@ class Runner:
         }
         return batches.lowered(still | stacks, dtype)  # type: ignore[no-any-return]
 
-    def _find_out(self, some: Sequence[Perturbation | None], batch: Any) -> None:
-        """Try two at once, in the module's own numbers, and believe it only where each alone gives the same."""
-        stacks = self._weights(some, None)
-        alone = self._in_turn(stacks, batch)
-        try:
-            reason = (
-                None if _alike(self._at_once(stacks, batch), alone) else "at once they give other values than alone"
-            )
-        except _REFUSALS as error:
-            reason = " ".join(str(error).split())[:160]
+    def _find_out(self, perturbations: Sequence[Perturbation | None], batch: Any) -> None:
+        """Try the base and two candidates at once, and believe it only where each alone moves by the same."""
+        some = [None, *(p for p in perturbations if p is not None)][:3]
+        if len(some) == 1:
+            return  # the base alone says nothing about it
+        reason = self._refusal(some, batch)
         self.vectorised = reason is None
         if reason is not None:
             self.say(f"candidates are evaluated one at a time, because they cannot be at once: {reason}")
+
+    def _refusal(self, some: Sequence[Perturbation | None], batch: Any) -> str | None:
+        """Why candidates cannot be evaluated at once; `None` where they can. The first of `some` is the base."""
+        import torch
+
+        seen = torch.zeros(len(some) - 1, dtype=torch.bool)
+        for factor in FACTORS:
+            try:
+                moved = self._compared(some, batch, factor)
+            except _REFUSALS as error:
+                if factor > FACTORS[0]:
+                    break  # no candidate's step is so large
+                return " ".join(str(error).split())[:160]
+            if moved is None:
+                return "at once they give other values than alone"
+            seen |= moved
+            if seen.all():
+                break
+        if seen.any():
+            return None
+        return (
+            f"no value moves even with steps {FACTORS[-1]:.0f} times as large, so it cannot be seen whether they would "
+            "be the same; is the module that the score is given also the one that it uses?"
+        )
+
+    def _compared(self, some: Sequence[Perturbation | None], batch: Any, factor: float) -> torch.Tensor | None:
+        """What `moves` says of them at once and alone, in the module's own numbers, steps times `factor`."""
+        import torch
+
+        stacks = self._weights(some, None)
+        if factor != 1:
+            for name, stack in stacks.items():
+                base = self.population.base[name]
+                stack.sub_(base).mul_(factor).add_(base)
+        size = self.chunk(batch)
+        chunks = [{name: stack[i : i + size] for name, stack in stacks.items()} for i in range(0, len(some), size)]
+        together = torch.cat([self._at_once(chunk, batch) for chunk in chunks])
+        precision = max(torch.finfo(t.dtype).eps for t in (*stacks.values(), together) if t.is_floating_point())
+        return moves(together, self._in_turn(stacks, batch), precision)
 
     def _at_once(self, stacks: dict[str, torch.Tensor], batch: Any) -> torch.Tensor:
         import torch
@@ -169,13 +205,3 @@ def _holder(module: nn.Module, function: Function) -> nn.Module:
 
 def _held(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {f"module.{name}": tensor for name, tensor in weights.items()}
-
-
-def _alike(together: torch.Tensor, alone: torch.Tensor) -> bool:
-    """Equal up to rounding in nearly all elements: an answer on the edge may flip, a shared state shows everywhere."""
-    import torch
-
-    if together.shape != alone.shape:
-        return False
-    near = torch.isclose(together.float(), alone.float(), rtol=2e-2, atol=1e-4, equal_nan=True)
-    return bool(near.float().mean() >= 0.95) if near.numel() else True
