@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,47 @@ def test_a_search_is_saved_and_read_for_the_same_module_only(tmp_path: Path) -> 
         Found.load(tmp_path / "found.json", module)
     with pytest.raises(RunError, match="cannot read"):
         Found.load(tmp_path / "nothing.json", module)
+
+
+@pytest.mark.parametrize("lost", ["format", "fingerprint", "candidates"])
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, lost: str) -> None:
+    module, data = regression()
+    search(module, error, data, population=5, sigmas=(0.1,), top_k=2).save(tmp_path / "found.json")
+    whole = json.loads((tmp_path / "found.json").read_text())
+    (tmp_path / "found.json").write_text(json.dumps({k: v for k, v in whole.items() if k != lost}))
+    with pytest.raises(RunError, match=f"it has no '{lost}'") as caught:
+        Found.load(tmp_path / "found.json", module)
+    assert "\n" not in str(caught.value)
+    for name, value in {"members": [99], "candidates": 7, "weights": {"scale": 1}}.items():
+        (tmp_path / "found.json").write_text(json.dumps(whole | {name: value}))
+        with pytest.raises(RunError, match="is damaged") as caught:
+            Found.load(tmp_path / "found.json", module)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf])
+@pytest.mark.parametrize("screen", [False, True])
+def test_an_infinite_score_is_a_candidate_that_failed(tmp_path: Path, bad: float, screen: bool) -> None:
+    module, data = regression()
+    limit = module[0].weight[0, 0].item() + 0.1
+
+    def sometimes(model: nn.Module, batch: Any) -> torch.Tensor:
+        return torch.where(model[0].weight[0, 0] > limit, bad, error(model, batch))
+
+    found = search(module, sometimes, data, population=60, sigmas=(0.2,), top_k=4, screen=screen)
+    assert 0 < found.failed < 60
+    assert all(math.isfinite(found.candidates[i].score) for i in found.members)
+    found.save(tmp_path / "found.json")
+    again = Found.load(tmp_path / "found.json", module)
+    assert (again.failed, again.members) == (found.failed, found.members)
+    if not screen:
+        assert again.density == found.density < 1
+
+
+def test_a_base_whose_score_is_infinite() -> None:
+    module, data = regression()
+    with pytest.raises(CandidateFailed, match="its score is -inf"):
+        search(module, lambda m, b: error(m, b) - math.inf, data, population=4, top_k=1)
 
 
 def test_only_the_scope_moves_and_a_frozen_chain_stays() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +42,10 @@ class Scorer:
             say("the score carries a graph, which is dropped: a search needs no gradients, so detach it")
         self.per_example = self._shape(value)
         self.base = float(_as_tensor(value).mean())
-        if self.base != self.base:
+        if not math.isfinite(self.base):
+            said = "NaN" if math.isnan(self.base) else self.base
             raise CandidateFailed(
-                "the base module itself cannot be scored: its score is NaN; mend the score or the data"
+                f"the base module itself cannot be scored: its score is {said}; mend the score or the data"
             )
 
     def _base(self, module: nn.Module) -> Any:

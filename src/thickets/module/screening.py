@@ -85,7 +85,7 @@ def _still_possible(table: torch.Tensor, top_k: int) -> torch.Tensor:
     """Which rows of scores `[candidates, examples]` are not clearly worse than the one ranked K-th."""
     import torch
 
-    means = table.mean(1).nan_to_num(nan=-torch.inf)
+    means = table.mean(1).nan_to_num(nan=-torch.inf, posinf=-torch.inf)
     if len(means) <= 2 * top_k:
         return torch.isfinite(means)
     ranked = means.argsort(descending=True, stable=True)
@@ -114,9 +114,10 @@ def _settle(
     while done < len(ranked):
         if done >= 2 * top_k:
             settled = found.mean[ranked[:done]]
-            wrong = settled - rough[:done]
-            bar = settled.sort(descending=True).values[top_k - 1]
-            if rough[done] + wrong.mean() + Z * wrong.std() < bar:
+            sound = torch.isfinite(settled)
+            wrong = (settled - rough[:done])[sound]
+            best = settled[sound].sort(descending=True).values
+            if len(best) >= top_k and rough[done] + wrong.mean() + Z * wrong.std() < best[top_k - 1]:
                 break
         last = min(len(ranked), done + top_k if done else 2 * top_k)
         rows = ranked[done:last]
