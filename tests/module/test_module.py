@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -408,3 +409,33 @@ def test_a_score_with_a_thread_of_its_own_is_taken_one_at_a_time() -> None:
 def test_a_module_without_its_weights() -> None:
     with pytest.raises(WeightsError, match="load the model's weights first"):
         search(nn.Linear(5, 1).to("meta"), error, regression()[1], population=4, top_k=1)
+
+
+def chains() -> dict[str, nn.Module]:
+    """Chains whose layers are not just numbered one after the other."""
+    torch.manual_seed(0)
+    act, same = nn.Tanh(), nn.Linear(8, 8)
+    layers = {"into": nn.Linear(5, 8), "act": nn.ReLU(), "out": nn.Linear(8, 1)}
+    return {
+        "named": nn.Sequential(OrderedDict(layers)),
+        "an activation twice": nn.Sequential(nn.Linear(5, 8), act, nn.Linear(8, 8), act, nn.Linear(8, 1)),
+        "a layer twice": nn.Sequential(nn.Linear(5, 8), same, nn.ReLU(), same, nn.Linear(8, 1)),
+    }
+
+
+@pytest.mark.parametrize("kind", list(chains()))
+def test_a_chain_keeps_its_layers_names_and_order(kind: str) -> None:
+    module, (_, data) = chains()[kind], regression()
+    found = search(module, error, data, population=10, sigmas=(0.2,), top_k=2)
+    assert found.notes == []
+    assert found.candidates[4].score == pytest.approx(by_hand(module, found, data, 4), rel=1e-5)
+
+
+def test_a_layer_with_two_names_has_its_own_weights_afterwards() -> None:
+    module, (_, data) = chains()["a layer twice"], regression()
+    weight = module[1].weight
+    found = search(module, lambda m, b: float(error(m, b).mean()), data, population=10, sigmas=(0.2,), top_k=2)
+    assert any("one at a time" in note for note in found.notes)
+    assert module[1].weight is weight
+    assert isinstance(weight, nn.Parameter)
+    assert found.candidates[4].score == pytest.approx(by_hand(module, found, data, 4), rel=1e-5)

@@ -7,6 +7,7 @@ Here a whole `Sequential` is one operation to it: a fused product and sum for al
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -33,10 +34,12 @@ def fuse(module: nn.Module) -> nn.Module:
 
 def _replaced(module: nn.Module) -> nn.Module:
     if _is_chain(module):
-        fused = _fused_chain()(*module.children())
+        # By name and in order: layers may have names of their own, and one may come twice.
+        fused = _fused_chain()(OrderedDict(module._modules))
         return fused.train(module.training)
-    for name, child in module.named_children():
-        setattr(module, name, _replaced(child))
+    for name, child in list(module._modules.items()):
+        if child is not None:
+            setattr(module, name, _replaced(child))
     return module
 
 
@@ -44,12 +47,12 @@ def _is_chain(module: nn.Module) -> bool:
     """A plain `Sequential` of linear layers and activations that work in place, without hooks."""
     from torch import nn
 
-    layers = list(module.children())
+    layers = list(module._modules.values())
     return (
         type(module) is nn.Sequential
         and any(type(layer) is nn.Linear for layer in layers)
         and all(type(layer) is nn.Linear or type(layer) in _activations() for layer in layers)
-        and not any(_hooked(m) for m in (module, *layers))
+        and not any(_hooked(m) for m in module.modules())
     )
 
 
@@ -121,7 +124,7 @@ def lend(module: nn.Module, stacks: Mapping[str, torch.Tensor]) -> None:
     for chain in chains:
         layers: list[Layer] = []
         moved = False
-        for layer in chain.children():
+        for layer in chain._modules.values():
             if not isinstance(layer, nn.Linear):
                 layers.append(_activations()[type(layer)])
                 continue

@@ -11,13 +11,14 @@ from thickets.module.agreement import FACTORS, moves
 from thickets.module.fused import fuse, lend
 from thickets.module.memory import budget, peak
 from thickets.module.population import Population
+from thickets.module.swapping import Swapping
 from thickets.types import Perturbation
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    Function = Callable[[nn.Module, Any], Any]
+    from thickets.module.swapping import Function
 
 # What vmap says no with: data-dependent branches, `.item()`, random numbers, operations that it does not know. And what
 # a fused chain says no with: threads of the score's own, a torch with other insides.
@@ -42,8 +43,8 @@ class Runner:
         self.population, self.say = population, say
         self.device = next(iter(population.base.values())).device
         self.memory = budget(self.device) if memory is None else memory
-        self._plain = _holder(module, function)
-        self._fused = _holder(fuse(module), function)
+        self._plain = Swapping(module, function, population.tensors)
+        self._fused = Swapping(fuse(module), function, population.tensors)
         self.vectorised: bool | None = None  # not known before the first chunk
         # Of one candidate on one example, or on the whole batch where examples cannot be told apart.
         self._activations = 0.0
@@ -54,7 +55,7 @@ class Runner:
 
         self.check_device(batch)
         with torch.no_grad():
-            value, most = peak(lambda: self._plain(batch))
+            value, most = peak(lambda: self._plain({}, batch))
         self._activations = most / (batches.examples(batch) or 1)
         return value
 
@@ -164,15 +165,11 @@ class Runner:
     def _at_once(self, stacks: dict[str, torch.Tensor], batch: Any) -> torch.Tensor:
         import torch
 
-        lend(self._fused, _held(stacks))
-
-        def one(weights: dict[str, torch.Tensor]) -> Any:
-            return torch.func.functional_call(self._fused, _held(weights), (batch,))
-
+        lend(self._fused.module, stacks)
         try:
-            values: torch.Tensor = torch.func.vmap(one)(stacks)
+            values: torch.Tensor = torch.func.vmap(lambda weights: self._fused(weights, batch))(stacks)
         finally:
-            lend(self._fused, {})
+            lend(self._fused.module, {})
         return values
 
     def _in_turn(self, stacks: dict[str, torch.Tensor], batch: Any) -> torch.Tensor:
@@ -182,26 +179,6 @@ class Runner:
         values = []
         for i in range(count):
             weights = {name: stack[i] for name, stack in stacks.items()}
-            value = torch.func.functional_call(self._plain, _held(weights), (batch,))
+            value = self._plain(weights, batch)
             values.append(torch.as_tensor(value).detach())
         return torch.stack(values)
-
-
-def _holder(module: nn.Module, function: Function) -> nn.Module:
-    """A module that calls the function, so that weights can be swapped for a whole score, not for one forward pass."""
-    from torch import nn
-
-    class Holder(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.module = module
-
-        def forward(self, batch: Any) -> Any:
-            return function(self.module, batch)
-
-    # Its own flag is read by nobody; the module's own mode stays as it is.
-    return Holder()
-
-
-def _held(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {f"module.{name}": tensor for name, tensor in weights.items()}
