@@ -19,6 +19,7 @@ from thickets.errors import (
     ConfigError,
     EngineError,
     ModelError,
+    RewardUnavailable,
     RunError,
     TaskError,
     WeightsError,
@@ -439,3 +440,68 @@ def test_a_layer_with_two_names_has_its_own_weights_afterwards() -> None:
     assert module[1].weight is weight
     assert isinstance(weight, nn.Parameter)
     assert found.candidates[4].score == pytest.approx(by_hand(module, found, data, 4), rel=1e-5)
+
+
+@pytest.mark.parametrize("screen", [False, True])
+def test_a_score_that_raises_for_some_candidates_fails_those_alone(screen: bool) -> None:
+    module, data = regression()
+    limit = module[0].weight[0, 0].item() + 0.1
+
+    def picky(model: nn.Module, batch: Any) -> torch.Tensor:
+        if model[0].weight[0, 0].item() > limit:
+            raise LookupError("nothing there")
+        return error(model, batch)
+
+    found = search(module, picky, data, population=60, sigmas=(0.2,), top_k=4, screen=screen)
+    calm = search(module, error, data, population=60, sigmas=(0.2,), top_k=60)
+    assert 0 < found.failed < 60
+    note = f"{found.failed} of 60 candidates could not be scored; the first: LookupError: nothing there"
+    assert found.notes[-1] == note
+    assert len(found.notes) == 2
+    failed = {c.candidate for c in found.candidates if math.isnan(c.score)}
+    assert found.members == [i for i in calm.members if i not in failed][:4]
+    with pytest.raises(RunError, match=r"top_k = 60 .*nothing there"):
+        search(module, picky, data, population=60, sigmas=(0.2,), top_k=60, screen=screen)
+
+
+def test_a_chunk_that_raises_at_once_is_evaluated_one_at_a_time() -> None:
+    module, data = regression()
+    limit = module[0].weight[0, 0].item() + 0.3
+
+    def factored(model: nn.Module, batch: Any) -> torch.Tensor:
+        # Raises, at once too, for a matrix that is not positive definite.
+        torch.linalg.cholesky((limit - model[0].weight[0, 0]).view(1, 1))
+        return error(model, batch)
+
+    found = search(module, factored, data, population=60, sigmas=(0.2,), top_k=4)
+    assert 0 < found.failed < 20
+    assert len(found.notes) == 2
+    assert "candidates at once raised" in found.notes[0]
+    assert "could not be scored; the first: " in found.notes[1]
+    assert found.best.score == pytest.approx(by_hand(module, found, data, found.best.candidate), rel=1e-5)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RewardUnavailable])
+def test_what_is_nobodys_failure_ends_the_search(stop: type[BaseException]) -> None:
+    module, data = regression()
+    before = module[0].weight.detach().clone()
+
+    def stopped(model: nn.Module, batch: Any) -> torch.Tensor:
+        if not torch.equal(model[0].weight, before):
+            raise stop
+        return error(model, batch)
+
+    with pytest.raises(stop):
+        search(module, stopped, data, population=6, sigmas=(0.2,), top_k=1)
+
+
+def test_a_later_score_of_another_shape_fails_its_candidate() -> None:
+    module, data = regression()
+    limit = module[0].weight[0, 0].item() + 0.1
+
+    def cut(model: nn.Module, batch: Any) -> torch.Tensor:
+        return error(model, batch)[: 3 if model[0].weight[0, 0].item() > limit else None]
+
+    found = search(module, cut, data, population=30, sigmas=(0.2,), top_k=4)
+    assert 0 < found.failed < 30
+    assert found.notes[-1].endswith("TaskError: the score gave shape [3], and of the base [256]")

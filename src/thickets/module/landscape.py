@@ -92,14 +92,14 @@ def landscape(
     around.check(config.sigmas)
     tried = perturbations(config)
     scorers = {name: Scorer(module, score, data, around, memory, say) for name, (score, data) in scores.items()}
-    gains = {name: _gains(scorer, tried, name) for name, scorer in scorers.items()}
+    gains = {name: _gains(scorer, tried, name, say) for name, scorer in scorers.items()}
     through = through or _spanning(gains, tried)
     plane = Plane(module, noise, moved, through)
     axis = [reach * (2 * i / (points - 1) - 1) for i in range(points)]
     places = [Place(x, y) for y in axis for x in axis]
     tasks = []
     for name, (score, data) in scores.items():
-        flat = _gains(Scorer(module, score, data, plane, memory, say), places, name)
+        flat = _gains(Scorer(module, score, data, plane, memory, say), places, name, say)
         tasks.append(_slice(name, scorers[name].base, flat.view(points, points), gains[name], tried, margin))
     around.verify()
     return Landscape(axis, through, sigma, margin, tasks)
@@ -156,12 +156,15 @@ def _check(scores: Mapping[str, Any], candidates: int, points: int, reach: float
         )
 
 
-def _gains(scorer: Scorer, points: Sequence[Any], task: str) -> torch.Tensor:
+def _gains(scorer: Scorer, points: Sequence[Any], task: str, say: Callable[[str], None]) -> torch.Tensor:
     import torch
 
     if scorer.base == 0:
         raise CandidateFailed(f"the base's score of {task} is 0, so gains have no scale; shift the score")
-    gains = (scorer.table(points).mean(1) - scorer.base) / abs(scorer.base)
+    means = scorer.table(points).mean(1)
+    if trouble := scorer.trouble(points, means):
+        say(f"{task}: {trouble}")
+    gains = (means - scorer.base) / abs(scorer.base)
     # A point that failed is as bad as can be; it is never an expert.
     return gains.nan_to_num(nan=-torch.inf, posinf=-torch.inf)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from thickets.errors import EngineError
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 
     from thickets.module.swapping import Function
 
-# What vmap says no with: data-dependent branches, `.item()`, random numbers, operations that it does not know. And what
-# a fused chain says no with: threads of the score's own, a torch with other insides.
-_REFUSALS = (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, AssertionError, ImportError)
+    # Makes a candidate's value of a call of the function, or of its failure.
+    Guard = Callable[[Perturbation | None, Callable[[], Any]], torch.Tensor]
 
 
 class Runner:
@@ -46,6 +46,7 @@ class Runner:
         self._plain = Swapping(module, function, population.tensors)
         self._fused = Swapping(fuse(module), function, population.tensors)
         self.vectorised: bool | None = None  # not known before the first chunk
+        self._stumbled = False
         # Of one candidate on one example, or on the whole batch where examples cannot be told apart.
         self._activations = 0.0
 
@@ -73,15 +74,21 @@ class Runner:
         return max(1, int(self.memory // max(one, 1)))
 
     def run(
-        self, perturbations: Sequence[Perturbation | None], batch: Any, dtype: torch.dtype | None = None
+        self,
+        perturbations: Sequence[Perturbation | None],
+        batch: Any,
+        dtype: torch.dtype | None = None,
+        guard: Guard | None = None,
     ) -> Iterator[torch.Tensor]:
-        """The function's values `[chunk, ...]`, chunk after chunk in order. `dtype` computes in another number type."""
+        """The function's values `[chunk, ...]`, chunk after chunk in order. `dtype` computes in another number type.
+
+        A chunk that raises at once is evaluated one candidate at a time; what one raises then is the `guard`'s to keep.
+        """
         import torch
 
         if self.vectorised is None and perturbations:
             with torch.no_grad():
                 self._find_out(perturbations, batch)
-        evaluate = self._at_once if self.vectorised else self._in_turn
         if dtype is not None:
             batch = batches.lowered(batch, dtype)
         size = self.chunk(batch, 1.0 if dtype is None else 0.5)
@@ -90,7 +97,7 @@ class Runner:
             some = perturbations[first : first + size]
             with torch.no_grad():
                 try:
-                    values = evaluate(self._weights(some, dtype), batch)
+                    values = self._values(some, batch, dtype, guard or _unguarded)
                 except torch.OutOfMemoryError:
                     if size == 1:
                         raise
@@ -100,6 +107,23 @@ class Runner:
                     continue
             yield values
             first += len(some)
+
+    def _values(
+        self, some: Sequence[Perturbation | None], batch: Any, dtype: torch.dtype | None, guard: Guard
+    ) -> torch.Tensor:
+        import torch
+
+        stacks = self._weights(some, dtype)
+        if self.vectorised:
+            try:
+                return self._at_once(stacks, batch)
+            except (torch.OutOfMemoryError, MemoryError):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever the function's own code raises
+                if not self._stumbled:
+                    self.say(f"candidates at once raised, so those of such a chunk are evaluated alone: {brief(error)}")
+                self._stumbled = True
+        return self._in_turn(some, stacks, batch, guard)
 
     def _weights(self, some: Sequence[Perturbation | None], dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
         stacks = self.population.stack(some, dtype)
@@ -131,10 +155,10 @@ class Runner:
         for factor in FACTORS:
             try:
                 moved = self._compared(some, batch, factor)
-            except _REFUSALS as error:
+            except Exception as error:  # noqa: BLE001 - vmap, a fused chain, the function itself: each its own kinds
                 if factor > FACTORS[0]:
                     break  # no candidate's step is so large
-                return " ".join(str(error).split())[:160]
+                return brief(error)
             if moved is None:
                 return "at once they give other values than alone"
             seen |= moved
@@ -160,7 +184,7 @@ class Runner:
         chunks = [{name: stack[i : i + size] for name, stack in stacks.items()} for i in range(0, len(some), size)]
         together = torch.cat([self._at_once(chunk, batch) for chunk in chunks])
         precision = max(torch.finfo(t.dtype).eps for t in (*stacks.values(), together) if t.is_floating_point())
-        return moves(together, self._in_turn(stacks, batch), precision)
+        return moves(together, self._in_turn(some, stacks, batch, _unguarded), precision)
 
     def _at_once(self, stacks: dict[str, torch.Tensor], batch: Any) -> torch.Tensor:
         import torch
@@ -172,13 +196,24 @@ class Runner:
             lend(self._fused.module, {})
         return values
 
-    def _in_turn(self, stacks: dict[str, torch.Tensor], batch: Any) -> torch.Tensor:
+    def _in_turn(
+        self, some: Sequence[Perturbation | None], stacks: dict[str, torch.Tensor], batch: Any, guard: Guard
+    ) -> torch.Tensor:
         import torch
 
-        count = len(next(iter(stacks.values())))
         values = []
-        for i in range(count):
+        for i, perturbation in enumerate(some):
             weights = {name: stack[i] for name, stack in stacks.items()}
-            value = self._plain(weights, batch)
-            values.append(torch.as_tensor(value).detach())
+            values.append(guard(perturbation, partial(self._plain, weights, batch)))
         return torch.stack(values)
+
+
+def brief(error: Exception) -> str:
+    """What an error says, on one line that is not long."""
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def _unguarded(perturbation: Perturbation | None, call: Callable[[], Any]) -> torch.Tensor:
+    import torch
+
+    return torch.as_tensor(call()).detach()

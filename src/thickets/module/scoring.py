@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from thickets.errors import CandidateFailed, ModelError, TaskError
+from thickets.errors import CandidateFailed, ModelError, RewardUnavailable, TaskError
 from thickets.module import batch as batches
 from thickets.module.population import Population
-from thickets.module.running import Runner
+from thickets.module.running import Runner, brief
 from thickets.types import Perturbation
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Scorer:
         say: Callable[[str], None],
     ) -> None:
         self.data, self.population = data, population
+        # What scoring a candidate alone raised, or what was wrong with its value.
+        self.failures: dict[Perturbation | None, str] = {}
         self.runner = Runner(module, score, population, memory, say)
         self.examples = batches.examples(data)
         value = self._base(module)
@@ -87,14 +90,50 @@ class Scorer:
         dtype: torch.dtype | None = None,
         heard: Callable[[int], None] = lambda count: None,
     ) -> torch.Tensor:
-        """Scores `[candidates, examples or 1]`, float32 on the CPU. `heard` hears how many more after each chunk."""
+        """Scores `[candidates, examples or 1]`, float32 on the CPU. `heard` hears how many more after each chunk.
+
+        A candidate whose score raises, or is of another shape, has NaN, and its reason in `failures`.
+        """
         import torch
 
+        batch = self.data if data is None else data
         chunks = []
-        for values in self.runner.run(perturbations, self.data if data is None else data, dtype):
+        for values in self.runner.run(perturbations, batch, dtype, partial(self._guarded, self._wanted(batch))):
             chunks.append(values.detach().reshape(len(values), -1).to("cpu", torch.float32))
             heard(len(values))
         return torch.cat(chunks) if chunks else torch.empty(0, 1)
+
+    def trouble(self, perturbations: Sequence[Perturbation | None], means: torch.Tensor) -> str | None:
+        """How many of these raised instead of scoring, and what the first said; `None` where none did."""
+        import torch
+
+        lost = [
+            self.failures[p]
+            for p, m in zip(perturbations, means, strict=True)
+            if p in self.failures and not torch.isfinite(m)
+        ]
+        return (
+            f"{len(lost)} of {len(perturbations)} candidates could not be scored; the first: {lost[0]}"
+            if lost
+            else None
+        )
+
+    def _wanted(self, batch: Any) -> list[int]:
+        return [batches.examples(batch) or 1] if self.per_example else []
+
+    def _guarded(self, wanted: list[int], perturbation: Perturbation | None, call: Callable[[], Any]) -> torch.Tensor:
+        import torch
+
+        try:
+            value = _as_tensor(call()).cpu()
+            if list(value.shape) != wanted and (self.per_example or value.numel() != 1):
+                raise TaskError(f"the score gave shape {list(value.shape)}, and of the base {wanted}")
+            return value.reshape(wanted)
+        except (torch.OutOfMemoryError, MemoryError, RewardUnavailable):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+            self.failures.setdefault(perturbation, f"{type(error).__name__}: {brief(error)}")
+            return torch.full(wanted, torch.nan)
 
 
 def _as_tensor(value: Any) -> torch.Tensor:

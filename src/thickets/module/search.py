@@ -66,20 +66,23 @@ def search(
         say(f"{len(candidates)} candidates in chunks of {size}: {scorer.runner.memory / 2**20:.0f} MiB at a time")
     scores = screened(scorer, candidates, top_k, heard) if screen else in_full(scorer, candidates, heard)
     around.verify()
+    trouble = scorer.trouble(candidates, scores.mean)
+    if trouble:
+        note(trouble)
     rows = [
         Scored(i, p, float(scores.mean[i]), int(scores.examples[i]), bool(scores.settled[i]))
         for i, p in enumerate(candidates)
     ]
-    members = _best(rows, top_k)
+    members = _best(rows, top_k, trouble)
     return Found(module, scorer.base, rows, members, around.scheme, moved, around.fingerprint, notes)
 
 
-def _best(rows: Sequence[Scored], top_k: int) -> list[int]:
+def _best(rows: Sequence[Scored], top_k: int, trouble: str | None) -> list[int]:
     scored = [row for row in rows if row.settled and np.isfinite(row.score)]
     if len(scored) < top_k:
         raise RunError(
-            f"only {len(scored)} candidates of {len(rows)} could be scored, fewer than top_k = {top_k}, the others "
-            "being NaN or infinite; mend the score, or try smaller sigmas"
+            f"only {len(scored)} candidates of {len(rows)} could be scored, fewer than top_k = {top_k} "
+            f"({trouble or 'the others are NaN or infinite'}); mend the score, or try smaller sigmas"
         )
     return [row.candidate for row in sorted(scored, key=lambda row: (-row.score, row.candidate))[:top_k]]
 
