@@ -505,3 +505,12 @@ def test_a_later_score_of_another_shape_fails_its_candidate() -> None:
     found = search(module, cut, data, population=30, sigmas=(0.2,), top_k=4)
     assert 0 < found.failed < 30
     assert found.notes[-1].endswith("TaskError: the score gave shape [3], and of the base [256]")
+
+
+@pytest.mark.parametrize(("row", "sigma"), [(0, 5e-4), (1, 5e-4), (1, 3e-3), (2, 1e-3)])
+def test_examples_that_are_all_alike_are_not_decided_by_bfloat16(row: int, sigma: float) -> None:
+    module, (x, y) = regression()
+    data = (x[row : row + 1].repeat(256, 1), y[row : row + 1].repeat(256, 1))
+    full = search(module, error, data, population=400, sigmas=(sigma,), top_k=5)
+    quick = search(module, error, data, population=400, sigmas=(sigma,), top_k=5, screen=True)
+    assert quick.members == full.members

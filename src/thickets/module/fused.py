@@ -35,7 +35,9 @@ def fuse(module: nn.Module) -> nn.Module:
 def _replaced(module: nn.Module) -> nn.Module:
     if _is_chain(module):
         # By name and in order: layers may have names of their own, and one may come twice.
-        fused = _fused_chain()(OrderedDict(module._modules))
+        fused = _fused_chain()(
+            OrderedDict((name, layer) for name, layer in module._modules.items() if layer is not None)
+        )
         return fused.train(module.training)
     for name, child in list(module._modules.items()):
         if child is not None:

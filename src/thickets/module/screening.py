@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thickets.module import batch as batches
 from thickets.module.scoring import Scorer
@@ -57,18 +57,21 @@ def screened(scorer: Scorer, candidates: Sequence[Perturbation], top_k: int, hea
         torch.zeros(len(candidates), dtype=torch.long),
         torch.zeros(len(candidates), dtype=torch.bool),
     )
-    alive, table, seen = torch.arange(len(candidates)), torch.empty(len(candidates), 0), 0
+    alive, table, seen, rounding = torch.arange(len(candidates)), torch.empty(len(candidates), 0), 0, 0.0
     for size in _looks(total) if parted else [total]:
         some = batches.rows(data, seen, size) if parted else data
-        more = scorer.table([candidates[i] for i in alive.tolist()], some, dtype)
+        looked_at = [candidates[i] for i in alive.tolist()]
+        more = scorer.table(looked_at, some, dtype)
+        if parted and not seen:
+            rounding = _rounding(scorer, looked_at, more, some, top_k)
         table, seen = torch.cat([table, more], 1), size
         found.mean[alive], found.examples[alive] = table.mean(1), seen
-        stay = _still_possible(table, top_k) if parted else torch.isfinite(found.mean[alive])
+        stay = _still_possible(table, top_k, rounding) if parted else torch.isfinite(found.mean[alive])
         heard(int((~stay).sum()))
         alive, table = alive[stay], table[stay]
         if len(alive) <= 2 * top_k:
             break
-    _settle(scorer, candidates, alive, found, top_k, heard)
+    _settle(scorer, candidates, alive, found, top_k, rounding, heard)
     return found
 
 
@@ -81,8 +84,28 @@ def _looks(total: int) -> list[int]:
     return looks
 
 
-def _still_possible(table: torch.Tensor, top_k: int) -> torch.Tensor:
-    """Which rows of scores `[candidates, examples]` are not clearly worse than the one ranked K-th."""
+def _rounding(scorer: Scorer, candidates: Sequence[Perturbation], table: torch.Tensor, some: Any, top_k: int) -> float:
+    """How far the best means of `table`, of scores in bfloat16, are from those in the module's own numbers: the spread.
+
+    Examples that are all alike say nothing about it. More of them can only make it less, so one look is enough. Scores
+    that are equal in bfloat16 do not show all of it, so it is at least half a step of that type.
+    """
+    import torch
+
+    means = table.mean(1).nan_to_num(nan=-torch.inf, posinf=-torch.inf)
+    best = means.argsort(descending=True, stable=True)[: max(2 * top_k, 8)]
+    wrong = means[best] - scorer.table([candidates[i] for i in best.tolist()], some).mean(1)
+    wrong = wrong[torch.isfinite(wrong)]
+    least = float(means[best[0]].abs()) * torch.finfo(torch.bfloat16).eps / 2
+    return max(least, float(wrong.std())) if len(wrong) > 1 else least
+
+
+def _still_possible(table: torch.Tensor, top_k: int, rounding: float) -> torch.Tensor:
+    """Which rows of scores `[candidates, examples]` are not clearly worse than the one ranked K-th.
+
+    `rounding` is the standard deviation of what the number type does to a mean. What it does to single examples shows
+    in their differences as well, so the larger of the two is what counts.
+    """
     import torch
 
     means = table.mean(1).nan_to_num(nan=-torch.inf, posinf=-torch.inf)
@@ -90,7 +113,7 @@ def _still_possible(table: torch.Tensor, top_k: int) -> torch.Tensor:
         return torch.isfinite(means)
     ranked = means.argsort(descending=True, stable=True)
     difference = table - table[ranked[top_k - 1]]
-    error = difference.std(1) / table.shape[1] ** 0.5
+    error = (difference.std(1) / table.shape[1] ** 0.5).clamp(min=rounding)
     stay: torch.Tensor = difference.mean(1) + Z * error >= 0
     # So many at least, that how wrong a screening score is can be told from them.
     stay[ranked[: 2 * top_k]] = True
@@ -103,6 +126,7 @@ def _settle(
     alive: torch.Tensor,
     found: Scores,
     top_k: int,
+    rounding: float,
     heard: Callable[[int], None],
 ) -> None:
     import torch
@@ -117,7 +141,9 @@ def _settle(
             sound = torch.isfinite(settled)
             wrong = (settled - rough[:done])[sound]
             best = settled[sound].sort(descending=True).values
-            if len(best) >= top_k and rough[done] + wrong.mean() + Z * wrong.std() < best[top_k - 1]:
+            # The first were chosen by scores in bfloat16, often equal ones, and then differ less in how wrong they are.
+            spread = max(float(wrong.std()), rounding)
+            if len(best) >= top_k and rough[done] + wrong.mean() + Z * spread < best[top_k - 1]:
                 break
         last = min(len(ranked), done + top_k if done else 2 * top_k)
         rows = ranked[done:last]
