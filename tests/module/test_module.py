@@ -514,3 +514,66 @@ def test_examples_that_are_all_alike_are_not_decided_by_bfloat16(row: int, sigma
     full = search(module, error, data, population=400, sigmas=(sigma,), top_k=5)
     quick = search(module, error, data, population=400, sigmas=(sigma,), top_k=5, screen=True)
     assert quick.members == full.members
+
+
+class Shifted(nn.Module):
+    """Multiplies by a float32 buffer that is not part of its state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 5)
+        self.register_buffer("turn", torch.eye(5), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.layer(x) @ self.turn
+        return out[:, :1]
+
+
+def likelihood(model: nn.Module, batch: Any) -> torch.Tensor:
+    x, _ = batch
+    # So near to 1 that bfloat16 takes it for 1.
+    sure = 1 - 1e-3 * torch.sigmoid(model(x)[:, 0]).float()
+    return torch.log(1 - sure.to(model(x).dtype)).float()
+
+
+@pytest.mark.parametrize("rows", [48, 256])
+@pytest.mark.parametrize("kind", ["raises", "not finite"])
+def test_a_score_that_cannot_be_had_in_bfloat16_is_screened_in_its_own_type(kind: str, rows: int) -> None:
+    module, (x, y) = regression()
+    data = (x[:rows], y[:rows])
+    score: Any = likelihood
+    if kind == "raises":
+        module, score = Shifted(), error
+    found = search(module, score, data, population=60, sigmas=(0.1,), top_k=4, screen=True)
+    assert found.failed == 0
+    assert len(found.notes) == 1
+    assert "screening in the module's own number type" in found.notes[0]
+    assert found.members == search(module, score, data, population=60, sigmas=(0.1,), top_k=4).members
+
+
+def test_a_candidate_that_fails_in_bfloat16_only_is_not_lost() -> None:
+    module, data = regression()
+    limit = module[0].weight[0, 0].item() - 0.1
+
+    def rough(model: nn.Module, batch: Any) -> torch.Tensor:
+        weight = model[0].weight
+        lost = (weight[0, 0] < limit) & torch.tensor(weight.dtype == torch.bfloat16)
+        return torch.where(lost, -torch.inf, error(model, batch))
+
+    found = search(module, rough, data, population=60, sigmas=(0.2,), top_k=4, screen=True)
+    assert found.failed == 0
+    assert found.members == search(module, error, data, population=60, sigmas=(0.2,), top_k=4).members
+
+
+def test_rows_that_are_no_examples_cannot_be_screened() -> None:
+    torch.manual_seed(0)
+    nodes, near = torch.randn(100, 5), torch.eye(100)
+
+    def graph(model: nn.Module, batch: Any) -> torch.Tensor:
+        x, adjacency = batch
+        return -model(adjacency @ x).square().squeeze(1)
+
+    module = nn.Linear(5, 1)
+    with pytest.raises(TaskError, match="screen=False"):
+        search(module, graph, (nodes, near), population=20, sigmas=(0.1,), top_k=2, screen=True)
+    assert search(module, graph, (nodes, near), population=20, sigmas=(0.1,), top_k=2).failed == 0

@@ -114,16 +114,19 @@ class Runner:
         import torch
 
         stacks = self._weights(some, dtype)
-        if self.vectorised:
-            try:
-                return self._at_once(stacks, batch)
-            except (torch.OutOfMemoryError, MemoryError):
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever the function's own code raises
-                if not self._stumbled:
-                    self.say(f"candidates at once raised, so those of such a chunk are evaluated alone: {brief(error)}")
-                self._stumbled = True
-        return self._in_turn(some, stacks, batch, guard)
+        if not self.vectorised:
+            return self._in_turn(some, stacks, batch, guard)
+        try:
+            return self._at_once(stacks, batch)
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the function's own code raises
+            fault = brief(error)
+        values = self._in_turn(some, stacks, batch, guard)
+        if not self._stumbled:
+            self._stumbled = True
+            self.say(f"candidates at once raised, so those of such a chunk are evaluated alone: {fault}")
+        return values
 
     def _weights(self, some: Sequence[Perturbation | None], dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
         stacks = self.population.stack(some, dtype)

@@ -35,7 +35,7 @@ class Scorer:
         memory: int | None,
         say: Callable[[str], None],
     ) -> None:
-        self.data, self.population = data, population
+        self.data, self.population, self.say = data, population, say
         # What scoring a candidate alone raised, or what was wrong with its value.
         self.failures: dict[Perturbation | None, str] = {}
         self.runner = Runner(module, score, population, memory, say)
