@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections import OrderedDict
@@ -57,8 +58,6 @@ class Branching(nn.Module):
 
 def by_hand(module: nn.Module, found: Found, data: Any, number: int) -> float:
     """The score of a candidate by `noise.place` into a copy of the module."""
-    import copy
-
     made, p = copy.deepcopy(module), found.candidates[number].perturbation
     for (name, out), base in zip(made.named_parameters(), module.parameters(), strict=True):
         place(out.data, base.detach(), scheme="gaussian/1", seed=p.seed, name=name, step=p.sigma)
@@ -577,3 +576,56 @@ def test_rows_that_are_no_examples_cannot_be_screened() -> None:
     with pytest.raises(TaskError, match="screen=False"):
         search(module, graph, (nodes, near), population=20, sigmas=(0.1,), top_k=2, screen=True)
     assert search(module, graph, (nodes, near), population=20, sigmas=(0.1,), top_k=2).failed == 0
+
+
+def test_members_are_those_around_the_weights_they_were_found_around() -> None:
+    module, data = regression()
+    found = search(module, error, data, population=20, sigmas=(0.1,), top_k=2)
+    ensemble, kept = found.ensemble(), copy.deepcopy(module.state_dict())
+    with torch.no_grad():
+        module[0].bias.add_(1)
+    for use in (lambda: ensemble(data[0]), lambda: ensemble.member(1), found.ensemble):
+        with pytest.raises(ModelError, match="not what it was"):
+            use()
+    module.load_state_dict(kept)
+    assert torch.equal(found.ensemble()(data[0]), ensemble(data[0]))
+
+
+def test_an_ensemble_of_a_module_in_training_mode_is_refused_and_leaves_its_buffers() -> None:
+    module = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).eval()
+    _, data = regression()
+    found = search(module, error, data, population=10, sigmas=(0.1,), top_k=2)
+    ensemble = found.ensemble()
+    module.train()
+    with pytest.raises(ModelError, match=r"buffer 1\.(running_mean|num_batches).*module\.eval"):
+        ensemble(data[0])
+    assert float(module[1].running_mean.abs().max()) == 0
+    assert int(module[1].num_batches_tracked) == 0
+
+
+def test_an_ensemble_that_is_taken_one_at_a_time_says_so_once() -> None:
+    torch.manual_seed(1)
+    module, (_, data) = Branching(), regression()
+    found = search(module, error, data, population=10, sigmas=(0.3,), top_k=3)
+    said: list[str] = []
+    ensemble = found.ensemble(say=said.append)
+    assert torch.equal(ensemble(data[0]), ensemble(data[0]))
+    assert len(said) == 1
+    assert "one at a time" in said[0]
+    with pytest.warns(UserWarning, match="one at a time"):
+        found.ensemble()(data[0])
+
+
+def test_buffers_come_back_where_the_score_raises() -> None:
+    module = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    _, data = regression()
+
+    def broken(model: nn.Module, batch: Any) -> torch.Tensor:
+        error(model, batch)
+        raise LookupError("nothing there")
+
+    buffer = module[1].running_mean
+    with pytest.raises(LookupError):
+        search(module, broken, data, population=4, top_k=1)
+    assert module[1].running_mean is buffer
+    assert float(buffer.abs().max()) == 0

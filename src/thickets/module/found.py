@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,10 +68,17 @@ class Found:
         good = sum(math.isfinite(c.score) and c.score >= self.base for c in self.candidates)
         return good / len(self.candidates)
 
-    def ensemble(self, combine: str = "mean", members: int | None = None) -> ModuleEnsemble:
-        """The members, or the best so many of them, answering together. `combine`: vote, mean or median."""
+    def ensemble(
+        self, combine: str = "mean", members: int | None = None, say: Callable[[str], None] | None = None
+    ) -> ModuleEnsemble:
+        """The members, or the best so many of them, answering together. `combine`: vote, mean or median.
+
+        `say` hears sentences, which are warnings where it is absent. Raises `ModelError` for a module that has changed.
+        """
         chosen = [self.candidates[i].perturbation for i in self.members[:members]]
-        return ModuleEnsemble(self.module, chosen, self.noise, self.weights, combine)
+        return ModuleEnsemble(
+            self.module, chosen, self.noise, self.weights, combine, fingerprint=self.fingerprint, say=say
+        )
 
     def save(self, path: str | Path) -> None:
         """Write all but the module as JSON."""

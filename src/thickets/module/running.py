@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from thickets.errors import EngineError
 from thickets.module import batch as batches
 from thickets.module.agreement import FACTORS, moves
+from thickets.module.buffers import unchanged
 from thickets.module.fused import fuse, lend
 from thickets.module.memory import budget, peak
 from thickets.module.population import Population
@@ -51,11 +52,14 @@ class Runner:
         self._activations = 0.0
 
     def measure(self, batch: Any) -> Any:
-        """The function's value for the module as it is, unconverted; learns how much memory one candidate takes."""
+        """The function's value for the module as it is, unconverted; learns how much memory one candidate takes.
+
+        Raises `ModelError` where that changes the module's buffers, which get their values back.
+        """
         import torch
 
         self.check_device(batch)
-        with torch.no_grad():
+        with torch.no_grad(), unchanged(self._plain.module):
             value, most = peak(lambda: self._plain({}, batch))
         self._activations = most / (batches.examples(batch) or 1)
         return value

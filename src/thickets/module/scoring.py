@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from thickets.errors import CandidateFailed, ModelError, RewardUnavailable, TaskError
+from thickets.errors import CandidateFailed, RewardUnavailable, TaskError
 from thickets.module import batch as batches
 from thickets.module.population import Population
 from thickets.module.running import Runner, brief
@@ -40,7 +40,7 @@ class Scorer:
         self.failures: dict[Perturbation | None, str] = {}
         self.runner = Runner(module, score, population, memory, say)
         self.examples = batches.examples(data)
-        value = self._base(module)
+        value = self.runner.measure(data)
         if getattr(value, "requires_grad", False):
             say("the score carries a graph, which is dropped: a search needs no gradients, so detach it")
         self.per_example = self._shape(value)
@@ -50,19 +50,6 @@ class Scorer:
             raise CandidateFailed(
                 f"the base module itself cannot be scored: its score is {said}; mend the score or the data"
             )
-
-    def _base(self, module: nn.Module) -> Any:
-        buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
-        value = self.runner.measure(self.data)
-        changed = [n for n, b in module.named_buffers() if n in buffers and not _same(buffers[n], b.detach())]
-        for name in changed:
-            module.get_buffer(name).copy_(buffers[name])
-        if changed:
-            raise ModelError(
-                f"scoring changes the module's buffer {changed[0]}, so each score would depend on those before it; "
-                "call module.eval() first (BatchNorm keeps running statistics in training mode)"
-            )
-        return value
 
     def _shape(self, value: Any) -> bool:
         """Whether there is a score for every example. Raises `TaskError` for anything but that or one number."""
@@ -140,9 +127,3 @@ def _as_tensor(value: Any) -> torch.Tensor:
     import torch
 
     return torch.as_tensor(value).detach().float()
-
-
-def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    import torch
-
-    return a.shape == b.shape and bool(torch.equal(a, b))
