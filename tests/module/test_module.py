@@ -295,6 +295,10 @@ def test_settings_that_cannot_be() -> None:
         search(module, error, data, population=4, top_k=5)
     with pytest.raises(ConfigError, match="sigmas"):
         search(module, error, data, population=4, top_k=1, sigmas=(-1.0,))
+    with pytest.raises(ConfigError, match=r"^the search cannot be used: seed: .*, not 'x'"):
+        search(module, error, data, population=1, top_k=1, seed="x")
+    with pytest.raises(ConfigError, match=r"^weights cannot be used: there is no field includ; did you mean include\?"):
+        search(module, error, data, population=4, top_k=1, weights={"includ": ["0.*"]})
     with pytest.raises(thickets.ThicketsError, match="needs a member"):
         ModuleEnsemble(module, [], "gaussian/1", WeightsConfig())
 
@@ -629,3 +633,9 @@ def test_buffers_come_back_where_the_score_raises() -> None:
         search(module, broken, data, population=4, top_k=1)
     assert module[1].running_mean is buffer
     assert float(buffer.abs().max()) == 0
+
+
+def test_a_score_may_be_a_number_of_numpy() -> None:
+    module, data = regression()
+    found = search(module, lambda m, b: error(m, b).mean().numpy()[()], data, population=10, sigmas=(0.1,), top_k=2)
+    assert found.candidates[4].score == pytest.approx(by_hand(module, found, data, 4), rel=1e-5)

@@ -88,6 +88,7 @@ def landscape(
     """
     _check(scores, candidates, points, reach)
     config, moved = settings_of(candidates, (sigma,), seed, noise, False, weights)
+    say = _once(say)
     around = Population(module, config.noise, moved)
     around.check(config.sigmas)
     tried = perturbations(config)
@@ -144,6 +145,18 @@ class Plane(Population):
             moved = (rows.to(base.device) @ self.steps[name]).view(len(rows), *base.shape).add_(base.float())
             stacks[name] = moved.to(dtype if dtype is not None and base.dtype == torch.float32 else base.dtype)
         return stacks
+
+
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Each sentence once: every task is scored twice, around the base and in the slice."""
+    said: set[str] = set()
+
+    def hear(sentence: str) -> None:
+        if sentence not in said:
+            said.add(sentence)
+            say(sentence)
+
+    return hear
 
 
 def _check(scores: Mapping[str, Any], candidates: int, points: int, reach: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from thickets.errors import CandidateFailed, RewardUnavailable, TaskError
@@ -55,7 +56,7 @@ class Scorer:
         """Whether there is a score for every example. Raises `TaskError` for anything but that or one number."""
         import torch
 
-        if not isinstance(value, int | float | torch.Tensor):
+        if not isinstance(value, Real | torch.Tensor):
             raise TaskError(
                 f"the score gave a {type(value).__name__}; give a number, a tensor with one number, or a tensor "
                 "with one for every example"
