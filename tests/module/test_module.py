@@ -289,6 +289,13 @@ def test_data_on_another_device() -> None:
         search(module, error, (x.to("meta"), y), population=4, top_k=1)
 
 
+def test_a_score_that_brings_a_tensor_on_another_device() -> None:
+    module, data = regression()
+    shift = torch.ones(256, device="meta")
+    with pytest.raises(EngineError, match=r"module is on cpu, .*move there what the score brings"):
+        search(module, lambda m, b: error(m, b) - shift, data, population=4, top_k=1)
+
+
 def test_settings_that_cannot_be() -> None:
     module, data = regression()
     with pytest.raises(ConfigError, match="top_k is 5"):
@@ -639,3 +646,32 @@ def test_a_score_may_be_a_number_of_numpy() -> None:
     module, data = regression()
     found = search(module, lambda m, b: error(m, b).mean().numpy()[()], data, population=10, sigmas=(0.1,), top_k=2)
     assert found.candidates[4].score == pytest.approx(by_hand(module, found, data, 4), rel=1e-5)
+
+
+@pytest.mark.parametrize("limit", [0, 1, 7])
+def test_chunks_that_do_not_fit_are_halved_until_they_do(limit: int) -> None:
+    from torch._C._functorch import get_unwrapped, is_batchedtensor
+
+    module, data = regression()
+    sizes: list[int] = []
+
+    def hungry(model: nn.Module, batch: Any) -> torch.Tensor:
+        value = error(model, batch)
+        # How many candidates are in this call; the base, which is measured alone, and the first three are let through.
+        size = len(get_unwrapped(value)) if is_batchedtensor(value) else 1
+        sizes.append(size)
+        if size > limit and len(sizes) > 5:
+            raise torch.OutOfMemoryError("no room")
+        return value
+
+    if limit == 0:
+        with pytest.raises(torch.OutOfMemoryError):
+            search(module, hungry, data, population=40, sigmas=(0.1,), top_k=2)
+        return
+    said: list[str] = []
+    found = search(module, hungry, data, population=40, sigmas=(0.1,), top_k=2, say=said.append)
+    assert found.members == search(module, error, data, population=40, sigmas=(0.1,), top_k=2).members
+    assert found.failed == 0
+    halves = {7: [20, 10, 5], 1: [20, 10, 5, 2, 1]}[limit]
+    assert [note.split("going on with ")[1] for note in found.notes] == [f"{size} at a time" for size in halves]
+    assert max(sizes[-8:]) <= limit

@@ -54,13 +54,23 @@ class Runner:
     def measure(self, batch: Any) -> Any:
         """The function's value for the module as it is, unconverted; learns how much memory one candidate takes.
 
-        Raises `ModelError` where that changes the module's buffers, which get their values back.
+        Raises `ModelError` where that changes the module's buffers, which get their values back, and `EngineError`
+        where it meets a tensor on another device.
         """
         import torch
 
         self.check_device(batch)
-        with torch.no_grad(), unchanged(self._plain.module):
-            value, most = peak(lambda: self._plain({}, batch))
+        try:
+            with torch.no_grad(), unchanged(self._plain.module):
+                value, most = peak(lambda: self._plain({}, batch))
+        except RuntimeError as error:
+            # As torch says it of an operation that it knows by name, and of any other.
+            if not any(words in str(error) for words in ("on the same device", "on the expected device")):
+                raise
+            raise EngineError(
+                f"the module is on {self.device}, and something that is used with it is not ({brief(error)}); move "
+                "there what the score brings along"
+            ) from error
         self._activations = most / (batches.examples(batch) or 1)
         return value
 
