@@ -94,6 +94,18 @@ def test_landscapes_that_cannot_be() -> None:
         small(module, {"nothing": (lambda model, batch: model(batch).sum() * 0, torch.ones(2, 4))})
 
 
+def test_what_holds_for_every_task_is_said_once() -> None:
+    module, scores = fitted()
+    said: list[str] = []
+    alone = {
+        name: (lambda model, batch, score=score: float(score(model, batch).mean()), data)
+        for name, (score, data) in scores.items()
+    }
+    small(module, alone, say=said.append)
+    assert len(said) == len(set(said)) == 1
+    assert "one at a time" in said[0]
+
+
 def test_pictures_still_and_moving(tmp_path: Path) -> None:
     from PIL import Image
 

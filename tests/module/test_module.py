@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,16 @@ from torch import nn
 
 import thickets
 from thickets.config import WeightsConfig
-from thickets.errors import CandidateFailed, ConfigError, EngineError, ModelError, RunError, TaskError, WeightsError
+from thickets.errors import (
+    CandidateFailed,
+    ConfigError,
+    EngineError,
+    ModelError,
+    RewardUnavailable,
+    RunError,
+    TaskError,
+    WeightsError,
+)
 from thickets.module import Found, ModuleEnsemble, search
 from thickets.module.population import Population
 from thickets.noise import place
@@ -46,8 +58,6 @@ class Branching(nn.Module):
 
 def by_hand(module: nn.Module, found: Found, data: Any, number: int) -> float:
     """The score of a candidate by `noise.place` into a copy of the module."""
-    import copy
-
     made, p = copy.deepcopy(module), found.candidates[number].perturbation
     for (name, out), base in zip(made.named_parameters(), module.parameters(), strict=True):
         place(out.data, base.detach(), scheme="gaussian/1", seed=p.seed, name=name, step=p.sigma)
@@ -172,6 +182,47 @@ def test_a_search_is_saved_and_read_for_the_same_module_only(tmp_path: Path) -> 
         Found.load(tmp_path / "nothing.json", module)
 
 
+@pytest.mark.parametrize("lost", ["format", "fingerprint", "candidates"])
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, lost: str) -> None:
+    module, data = regression()
+    search(module, error, data, population=5, sigmas=(0.1,), top_k=2).save(tmp_path / "found.json")
+    whole = json.loads((tmp_path / "found.json").read_text())
+    (tmp_path / "found.json").write_text(json.dumps({k: v for k, v in whole.items() if k != lost}))
+    with pytest.raises(RunError, match=f"it has no '{lost}'") as caught:
+        Found.load(tmp_path / "found.json", module)
+    assert "\n" not in str(caught.value)
+    for name, value in {"members": [99], "candidates": 7, "weights": {"scale": 1}}.items():
+        (tmp_path / "found.json").write_text(json.dumps(whole | {name: value}))
+        with pytest.raises(RunError, match="is damaged") as caught:
+            Found.load(tmp_path / "found.json", module)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf])
+@pytest.mark.parametrize("screen", [False, True])
+def test_an_infinite_score_is_a_candidate_that_failed(tmp_path: Path, bad: float, screen: bool) -> None:
+    module, data = regression()
+    limit = module[0].weight[0, 0].item() + 0.1
+
+    def sometimes(model: nn.Module, batch: Any) -> torch.Tensor:
+        return torch.where(model[0].weight[0, 0] > limit, bad, error(model, batch))
+
+    found = search(module, sometimes, data, population=60, sigmas=(0.2,), top_k=4, screen=screen)
+    assert 0 < found.failed < 60
+    assert all(math.isfinite(found.candidates[i].score) for i in found.members)
+    found.save(tmp_path / "found.json")
+    again = Found.load(tmp_path / "found.json", module)
+    assert (again.failed, again.members) == (found.failed, found.members)
+    if not screen:
+        assert again.density == found.density < 1
+
+
+def test_a_base_whose_score_is_infinite() -> None:
+    module, data = regression()
+    with pytest.raises(CandidateFailed, match="its score is -inf"):
+        search(module, lambda m, b: error(m, b) - math.inf, data, population=4, top_k=1)
+
+
 def test_only_the_scope_moves_and_a_frozen_chain_stays() -> None:
     encoder, head = nn.Sequential(nn.Linear(5, 8), nn.Tanh()), nn.Sequential(nn.Linear(8, 1))
     module, (_, data) = nn.Sequential(encoder, head), regression()
@@ -238,12 +289,23 @@ def test_data_on_another_device() -> None:
         search(module, error, (x.to("meta"), y), population=4, top_k=1)
 
 
+def test_a_score_that_brings_a_tensor_on_another_device() -> None:
+    module, data = regression()
+    shift = torch.ones(256, device="meta")
+    with pytest.raises(EngineError, match=r"module is on cpu, .*move there what the score brings"):
+        search(module, lambda m, b: error(m, b) - shift, data, population=4, top_k=1)
+
+
 def test_settings_that_cannot_be() -> None:
     module, data = regression()
     with pytest.raises(ConfigError, match="top_k is 5"):
         search(module, error, data, population=4, top_k=5)
     with pytest.raises(ConfigError, match="sigmas"):
         search(module, error, data, population=4, top_k=1, sigmas=(-1.0,))
+    with pytest.raises(ConfigError, match=r"^the search cannot be used: seed: .*, not 'x'"):
+        search(module, error, data, population=1, top_k=1, seed="x")
+    with pytest.raises(ConfigError, match=r"^weights cannot be used: there is no field includ; did you mean include\?"):
+        search(module, error, data, population=4, top_k=1, weights={"includ": ["0.*"]})
     with pytest.raises(thickets.ThicketsError, match="needs a member"):
         ModuleEnsemble(module, [], "gaussian/1", WeightsConfig())
 
@@ -274,10 +336,53 @@ def test_a_stack_that_cannot_be_placed() -> None:
         place_stack(whole, whole[1], seeds=[1, 2], steps=[0.1, 0.1], **common)
 
 
-def test_a_score_that_looks_at_another_module_is_not_believed_at_once() -> None:
+@pytest.mark.parametrize("sigmas", [(0.3,), (5e-4, 1e-3, 2e-3)])
+@pytest.mark.parametrize("mean", [False, True])
+def test_a_score_that_looks_at_another_module_is_not_believed_at_once(sigmas: tuple[float, ...], mean: bool) -> None:
     module, data = regression()
-    # The module by its own name instead of the argument: its fused twin would have the base's weights.
-    found = search(module, lambda _, batch: error(module, batch), data, population=10, sigmas=(0.3,), top_k=2)
+
+    def elsewhere(_: nn.Module, batch: Any) -> torch.Tensor:
+        # The module by its own name instead of the argument: its fused twin would have the base's weights.
+        return error(module, batch).mean() if mean else error(module, batch)
+
+    found = search(module, elsewhere, data, population=10, sigmas=sigmas, top_k=2)
+    assert any("other values than alone" in note for note in found.notes)
+    assert found.candidates[4].score == pytest.approx(by_hand(module, found, data, 4), rel=1e-5)
+
+
+def accuracy(model: nn.Module, batch: Any) -> torch.Tensor:
+    x, y = batch
+    return ((model(x) > 0) == (y > 0)).float().squeeze(1)
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_answers_that_hardly_ever_flip_are_compared_with_larger_steps(mean: bool) -> None:
+    module, data = regression()
+
+    def share(model: nn.Module, batch: Any) -> torch.Tensor:
+        right = accuracy(model, batch)
+        return right.mean() if mean else right
+
+    # Steps of the default size flip hardly one of 256 answers.
+    assert search(module, share, data, population=10, top_k=2).notes == []
+    found = search(module, lambda _, batch: share(module, batch), data, population=10, top_k=2)
+    assert any("other values than alone" in note for note in found.notes)
+
+
+def test_a_score_that_no_step_moves_is_taken_one_at_a_time() -> None:
+    module, data = regression()
+    found = search(module, lambda m, b: (m(b[0]) * 0).squeeze(1) - 1, data, population=5, top_k=2)
+    assert any("no value moves" in note for note in found.notes)
+    assert {c.score for c in found.candidates} == {-1.0}
+
+
+def test_layers_of_a_chain_that_share_their_weights_move_together() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 1))
+    _, data = regression()
+    module[2].weight = module[0].weight
+    found = search(module, error, data, population=10, top_k=2)
+    assert found.notes == []
     assert found.candidates[4].score == pytest.approx(by_hand(module, found, data, 4), rel=1e-5)
 
 
@@ -315,3 +420,258 @@ def test_a_score_with_a_thread_of_its_own_is_taken_one_at_a_time() -> None:
 def test_a_module_without_its_weights() -> None:
     with pytest.raises(WeightsError, match="load the model's weights first"):
         search(nn.Linear(5, 1).to("meta"), error, regression()[1], population=4, top_k=1)
+
+
+def chains() -> dict[str, nn.Module]:
+    """Chains whose layers are not just numbered one after the other."""
+    torch.manual_seed(0)
+    act, same = nn.Tanh(), nn.Linear(8, 8)
+    layers = {"into": nn.Linear(5, 8), "act": nn.ReLU(), "out": nn.Linear(8, 1)}
+    return {
+        "named": nn.Sequential(OrderedDict(layers)),
+        "an activation twice": nn.Sequential(nn.Linear(5, 8), act, nn.Linear(8, 8), act, nn.Linear(8, 1)),
+        "a layer twice": nn.Sequential(nn.Linear(5, 8), same, nn.ReLU(), same, nn.Linear(8, 1)),
+    }
+
+
+@pytest.mark.parametrize("kind", list(chains()))
+def test_a_chain_keeps_its_layers_names_and_order(kind: str) -> None:
+    module, (_, data) = chains()[kind], regression()
+    found = search(module, error, data, population=10, sigmas=(0.2,), top_k=2)
+    assert found.notes == []
+    assert found.candidates[4].score == pytest.approx(by_hand(module, found, data, 4), rel=1e-5)
+
+
+def test_a_layer_with_two_names_has_its_own_weights_afterwards() -> None:
+    module, (_, data) = chains()["a layer twice"], regression()
+    weight = module[1].weight
+    found = search(module, lambda m, b: float(error(m, b).mean()), data, population=10, sigmas=(0.2,), top_k=2)
+    assert any("one at a time" in note for note in found.notes)
+    assert module[1].weight is weight
+    assert isinstance(weight, nn.Parameter)
+    assert found.candidates[4].score == pytest.approx(by_hand(module, found, data, 4), rel=1e-5)
+
+
+@pytest.mark.parametrize("screen", [False, True])
+def test_a_score_that_raises_for_some_candidates_fails_those_alone(screen: bool) -> None:
+    module, data = regression()
+    limit = module[0].weight[0, 0].item() + 0.1
+
+    def picky(model: nn.Module, batch: Any) -> torch.Tensor:
+        if model[0].weight[0, 0].item() > limit:
+            raise LookupError("nothing there")
+        return error(model, batch)
+
+    found = search(module, picky, data, population=60, sigmas=(0.2,), top_k=4, screen=screen)
+    calm = search(module, error, data, population=60, sigmas=(0.2,), top_k=60)
+    assert 0 < found.failed < 60
+    note = f"{found.failed} of 60 candidates could not be scored; the first: LookupError: nothing there"
+    assert found.notes[-1] == note
+    assert len(found.notes) == 2
+    failed = {c.candidate for c in found.candidates if math.isnan(c.score)}
+    assert found.members == [i for i in calm.members if i not in failed][:4]
+    with pytest.raises(RunError, match=r"top_k = 60 .*nothing there"):
+        search(module, picky, data, population=60, sigmas=(0.2,), top_k=60, screen=screen)
+
+
+def test_a_chunk_that_raises_at_once_is_evaluated_one_at_a_time() -> None:
+    module, data = regression()
+    limit = module[0].weight[0, 0].item() + 0.3
+
+    def factored(model: nn.Module, batch: Any) -> torch.Tensor:
+        # Raises, at once too, for a matrix that is not positive definite.
+        torch.linalg.cholesky((limit - model[0].weight[0, 0]).view(1, 1))
+        return error(model, batch)
+
+    found = search(module, factored, data, population=60, sigmas=(0.2,), top_k=4)
+    assert 0 < found.failed < 20
+    assert len(found.notes) == 2
+    assert "candidates at once raised" in found.notes[0]
+    assert "could not be scored; the first: " in found.notes[1]
+    assert found.best.score == pytest.approx(by_hand(module, found, data, found.best.candidate), rel=1e-5)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RewardUnavailable])
+def test_what_is_nobodys_failure_ends_the_search(stop: type[BaseException]) -> None:
+    module, data = regression()
+    before = module[0].weight.detach().clone()
+
+    def stopped(model: nn.Module, batch: Any) -> torch.Tensor:
+        if not torch.equal(model[0].weight, before):
+            raise stop
+        return error(model, batch)
+
+    with pytest.raises(stop):
+        search(module, stopped, data, population=6, sigmas=(0.2,), top_k=1)
+
+
+def test_a_later_score_of_another_shape_fails_its_candidate() -> None:
+    module, data = regression()
+    limit = module[0].weight[0, 0].item() + 0.1
+
+    def cut(model: nn.Module, batch: Any) -> torch.Tensor:
+        return error(model, batch)[: 3 if model[0].weight[0, 0].item() > limit else None]
+
+    found = search(module, cut, data, population=30, sigmas=(0.2,), top_k=4)
+    assert 0 < found.failed < 30
+    assert found.notes[-1].endswith("TaskError: the score gave shape [3], and of the base [256]")
+
+
+@pytest.mark.parametrize(("row", "sigma"), [(0, 5e-4), (1, 5e-4), (1, 3e-3), (2, 1e-3)])
+def test_examples_that_are_all_alike_are_not_decided_by_bfloat16(row: int, sigma: float) -> None:
+    module, (x, y) = regression()
+    data = (x[row : row + 1].repeat(256, 1), y[row : row + 1].repeat(256, 1))
+    full = search(module, error, data, population=400, sigmas=(sigma,), top_k=5)
+    quick = search(module, error, data, population=400, sigmas=(sigma,), top_k=5, screen=True)
+    assert quick.members == full.members
+
+
+class Shifted(nn.Module):
+    """Multiplies by a float32 buffer that is not part of its state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 5)
+        self.register_buffer("turn", torch.eye(5), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.layer(x) @ self.turn
+        return out[:, :1]
+
+
+def likelihood(model: nn.Module, batch: Any) -> torch.Tensor:
+    x, _ = batch
+    # So near to 1 that bfloat16 takes it for 1.
+    sure = 1 - 1e-3 * torch.sigmoid(model(x)[:, 0]).float()
+    return torch.log(1 - sure.to(model(x).dtype)).float()
+
+
+@pytest.mark.parametrize("rows", [48, 256])
+@pytest.mark.parametrize("kind", ["raises", "not finite"])
+def test_a_score_that_cannot_be_had_in_bfloat16_is_screened_in_its_own_type(kind: str, rows: int) -> None:
+    module, (x, y) = regression()
+    data = (x[:rows], y[:rows])
+    score: Any = likelihood
+    if kind == "raises":
+        module, score = Shifted(), error
+    found = search(module, score, data, population=60, sigmas=(0.1,), top_k=4, screen=True)
+    assert found.failed == 0
+    assert len(found.notes) == 1
+    assert "screening in the module's own number type" in found.notes[0]
+    assert found.members == search(module, score, data, population=60, sigmas=(0.1,), top_k=4).members
+
+
+def test_a_candidate_that_fails_in_bfloat16_only_is_not_lost() -> None:
+    module, data = regression()
+    limit = module[0].weight[0, 0].item() - 0.1
+
+    def rough(model: nn.Module, batch: Any) -> torch.Tensor:
+        weight = model[0].weight
+        lost = (weight[0, 0] < limit) & torch.tensor(weight.dtype == torch.bfloat16)
+        return torch.where(lost, -torch.inf, error(model, batch))
+
+    found = search(module, rough, data, population=60, sigmas=(0.2,), top_k=4, screen=True)
+    assert found.failed == 0
+    assert found.members == search(module, error, data, population=60, sigmas=(0.2,), top_k=4).members
+
+
+def test_rows_that_are_no_examples_cannot_be_screened() -> None:
+    torch.manual_seed(0)
+    nodes, near = torch.randn(100, 5), torch.eye(100)
+
+    def graph(model: nn.Module, batch: Any) -> torch.Tensor:
+        x, adjacency = batch
+        return -model(adjacency @ x).square().squeeze(1)
+
+    module = nn.Linear(5, 1)
+    with pytest.raises(TaskError, match="screen=False"):
+        search(module, graph, (nodes, near), population=20, sigmas=(0.1,), top_k=2, screen=True)
+    assert search(module, graph, (nodes, near), population=20, sigmas=(0.1,), top_k=2).failed == 0
+
+
+def test_members_are_those_around_the_weights_they_were_found_around() -> None:
+    module, data = regression()
+    found = search(module, error, data, population=20, sigmas=(0.1,), top_k=2)
+    ensemble, kept = found.ensemble(), copy.deepcopy(module.state_dict())
+    with torch.no_grad():
+        module[0].bias.add_(1)
+    for use in (lambda: ensemble(data[0]), lambda: ensemble.member(1), found.ensemble):
+        with pytest.raises(ModelError, match="not what it was"):
+            use()
+    module.load_state_dict(kept)
+    assert torch.equal(found.ensemble()(data[0]), ensemble(data[0]))
+
+
+def test_an_ensemble_of_a_module_in_training_mode_is_refused_and_leaves_its_buffers() -> None:
+    module = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).eval()
+    _, data = regression()
+    found = search(module, error, data, population=10, sigmas=(0.1,), top_k=2)
+    ensemble = found.ensemble()
+    module.train()
+    with pytest.raises(ModelError, match=r"buffer 1\.(running_mean|num_batches).*module\.eval"):
+        ensemble(data[0])
+    assert float(module[1].running_mean.abs().max()) == 0
+    assert int(module[1].num_batches_tracked) == 0
+
+
+def test_an_ensemble_that_is_taken_one_at_a_time_says_so_once() -> None:
+    torch.manual_seed(1)
+    module, (_, data) = Branching(), regression()
+    found = search(module, error, data, population=10, sigmas=(0.3,), top_k=3)
+    said: list[str] = []
+    ensemble = found.ensemble(say=said.append)
+    assert torch.equal(ensemble(data[0]), ensemble(data[0]))
+    assert len(said) == 1
+    assert "one at a time" in said[0]
+    with pytest.warns(UserWarning, match="one at a time"):
+        found.ensemble()(data[0])
+
+
+def test_buffers_come_back_where_the_score_raises() -> None:
+    module = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    _, data = regression()
+
+    def broken(model: nn.Module, batch: Any) -> torch.Tensor:
+        error(model, batch)
+        raise LookupError("nothing there")
+
+    buffer = module[1].running_mean
+    with pytest.raises(LookupError):
+        search(module, broken, data, population=4, top_k=1)
+    assert module[1].running_mean is buffer
+    assert float(buffer.abs().max()) == 0
+
+
+def test_a_score_may_be_a_number_of_numpy() -> None:
+    module, data = regression()
+    found = search(module, lambda m, b: error(m, b).mean().numpy()[()], data, population=10, sigmas=(0.1,), top_k=2)
+    assert found.candidates[4].score == pytest.approx(by_hand(module, found, data, 4), rel=1e-5)
+
+
+@pytest.mark.parametrize("limit", [0, 1, 7])
+def test_chunks_that_do_not_fit_are_halved_until_they_do(limit: int) -> None:
+    from torch._C._functorch import get_unwrapped, is_batchedtensor
+
+    module, data = regression()
+    sizes: list[int] = []
+
+    def hungry(model: nn.Module, batch: Any) -> torch.Tensor:
+        value = error(model, batch)
+        # How many candidates are in this call; the base, which is measured alone, and the first three are let through.
+        size = len(get_unwrapped(value)) if is_batchedtensor(value) else 1
+        sizes.append(size)
+        if size > limit and len(sizes) > 5:
+            raise torch.OutOfMemoryError("no room")
+        return value
+
+    if limit == 0:
+        with pytest.raises(torch.OutOfMemoryError):
+            search(module, hungry, data, population=40, sigmas=(0.1,), top_k=2)
+        return
+    said: list[str] = []
+    found = search(module, hungry, data, population=40, sigmas=(0.1,), top_k=2, say=said.append)
+    assert found.members == search(module, error, data, population=40, sigmas=(0.1,), top_k=2).members
+    assert found.failed == 0
+    halves = {7: [20, 10, 5], 1: [20, 10, 5, 2, 1]}[limit]
+    assert [note.split("going on with ")[1] for note in found.notes] == [f"{size} at a time" for size in halves]
+    assert max(sizes[-8:]) <= limit

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thickets.config import WeightsConfig
-from thickets.errors import ModelError, RunError
+from thickets.config.reading import validate
+from thickets.errors import ConfigError, ModelError, RunError
 from thickets.module.ensemble import ModuleEnsemble
 from thickets.module.population import Population
 from thickets.store import write_atomically
@@ -26,7 +27,7 @@ FORMAT = 1
 class Scored:
     """A candidate and its score: the mean over `examples` examples. Only a `settled` one is in full.
 
-    A score of NaN is a candidate that failed; it is never kept.
+    A score that is not finite is a candidate that failed; it is never kept, and a file says only that it failed.
     """
 
     candidate: int
@@ -57,23 +58,31 @@ class Found:
     @property
     def failed(self) -> int:
         """How many candidates could not be scored."""
-        return sum(math.isnan(c.score) for c in self.candidates)
+        return sum(not math.isfinite(c.score) for c in self.candidates)
 
     @property
     def density(self) -> float:
         """Share of candidates that reach the base's score. Raises `ValueError` where not all were scored in full."""
         if not all(c.settled for c in self.candidates):
             raise ValueError("a screened search does not know the scores of those it dropped; search with screen=False")
-        return sum(c.score >= self.base for c in self.candidates) / len(self.candidates)
+        good = sum(math.isfinite(c.score) and c.score >= self.base for c in self.candidates)
+        return good / len(self.candidates)
 
-    def ensemble(self, combine: str = "mean", members: int | None = None) -> ModuleEnsemble:
-        """The members, or the best so many of them, answering together. `combine`: vote, mean or median."""
+    def ensemble(
+        self, combine: str = "mean", members: int | None = None, say: Callable[[str], None] | None = None
+    ) -> ModuleEnsemble:
+        """The members, or the best so many of them, answering together. `combine`: vote, mean or median.
+
+        `say` hears sentences, which are warnings where it is absent. Raises `ModelError` for a module that has changed.
+        """
         chosen = [self.candidates[i].perturbation for i in self.members[:members]]
-        return ModuleEnsemble(self.module, chosen, self.noise, self.weights, combine)
+        return ModuleEnsemble(
+            self.module, chosen, self.noise, self.weights, combine, fingerprint=self.fingerprint, say=say
+        )
 
     def save(self, path: str | Path) -> None:
         """Write all but the module as JSON."""
-        rows = [{**asdict(c), "score": None if math.isnan(c.score) else c.score} for c in self.candidates]
+        rows = [{**asdict(c), "score": c.score if math.isfinite(c.score) else None} for c in self.candidates]
         record = {
             "format": FORMAT,
             "base": self.base,
@@ -91,17 +100,26 @@ class Found:
         """Read what `save` wrote, for the same module. Raises `RunError`, or `ModelError` for another module."""
         try:
             record: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-            known = record["format"] == FORMAT
-            rows = [_scored(row) for row in record["candidates"]]
-            weights = WeightsConfig.model_validate(record["weights"])
+            known = record["format"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"cannot read the search in {path}: {error}") from error
-        if not known:
-            raise RunError(f"{path} has format {record['format']}, and this thickets reads {FORMAT}; search again")
-        if Population(module, record["noise"], weights).fingerprint != record["fingerprint"]:
+            raise RunError(f"cannot read the search in {path}: {_fault(error)}") from error
+        if known != FORMAT:
+            raise RunError(f"{path} has format {known}, and this thickets reads {FORMAT}; search again")
+        try:
+            rows = [_scored(row) for row in record["candidates"]]
+            weights = validate(WeightsConfig, record["weights"], "its weights")
+            names = ("base", "members", "noise", "fingerprint", "notes")
+            kept = {name: record[name] for name in names}
+            _ = [rows[i] for i in kept["members"]]
+        except (ValueError, KeyError, TypeError, IndexError, ConfigError) as error:
+            raise RunError(f"the search in {path} is damaged ({_fault(error)}); search again") from error
+        if Population(module, kept["noise"], weights).fingerprint != kept["fingerprint"]:
             raise ModelError(f"the module is not the one that {path} was found around; load the weights it had then")
-        kept = ("base", "members", "noise", "fingerprint", "notes")
-        return cls(module=module, candidates=rows, weights=weights, **{name: record[name] for name in kept})
+        return cls(module=module, candidates=rows, weights=weights, **kept)
+
+
+def _fault(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _scored(row: dict[str, Any]) -> Scored:

@@ -7,6 +7,7 @@ Here a whole `Sequential` is one operation to it: a fused product and sum for al
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -33,10 +34,14 @@ def fuse(module: nn.Module) -> nn.Module:
 
 def _replaced(module: nn.Module) -> nn.Module:
     if _is_chain(module):
-        fused = _fused_chain()(*module.children())
+        # By name and in order: layers may have names of their own, and one may come twice.
+        fused = _fused_chain()(
+            OrderedDict((name, layer) for name, layer in module._modules.items() if layer is not None)
+        )
         return fused.train(module.training)
-    for name, child in module.named_children():
-        setattr(module, name, _replaced(child))
+    for name, child in list(module._modules.items()):
+        if child is not None:
+            setattr(module, name, _replaced(child))
     return module
 
 
@@ -44,12 +49,12 @@ def _is_chain(module: nn.Module) -> bool:
     """A plain `Sequential` of linear layers and activations that work in place, without hooks."""
     from torch import nn
 
-    layers = list(module.children())
+    layers = list(module._modules.values())
     return (
         type(module) is nn.Sequential
         and any(type(layer) is nn.Linear for layer in layers)
         and all(type(layer) is nn.Linear or type(layer) in _activations() for layer in layers)
-        and not any(_hooked(m) for m in (module, *layers))
+        and not any(_hooked(m) for m in module.modules())
     )
 
 
@@ -114,17 +119,19 @@ def lend(module: nn.Module, stacks: Mapping[str, torch.Tensor]) -> None:
     """Give every fused chain of `module` the candidates' weights by name, each `[candidates, *shape]`."""
     from torch import nn
 
-    chains: list[tuple[str, Any]] = [(p, m) for p, m in module.named_modules() if isinstance(m, _fused_chain())]
-    for path, chain in chains:
+    # By tensor, not by name: one that several layers share has many names, and is stacked under one of them.
+    named = dict(module.named_parameters(remove_duplicate=False))
+    lent = {id(named[name]): stack for name, stack in stacks.items() if name in named}
+    chains: list[Any] = [m for m in module.modules() if isinstance(m, _fused_chain())]
+    for chain in chains:
         layers: list[Layer] = []
         moved = False
-        for name, layer in chain.named_children():
+        for layer in chain._modules.values():
             if not isinstance(layer, nn.Linear):
                 layers.append(_activations()[type(layer)])
                 continue
-            parts = [f"{path}.{name}.{part}" for part in ("weight", "bias")]
-            moved = moved or any(part in stacks for part in parts)
-            weight, bias = (stacks.get(part, own) for part, own in zip(parts, (layer.weight, layer.bias), strict=True))
+            weight, bias = (lent.get(id(own), own) for own in (layer.weight, layer.bias))
+            moved = moved or weight is not layer.weight or bias is not layer.bias
             layers.append((_matrices(weight), None if bias is None else _rows(bias)))
         # One that does not move is the same for all candidates, and need not be stacked.
         chain.layers = layers if moved else ()

@@ -88,18 +88,19 @@ def landscape(
     """
     _check(scores, candidates, points, reach)
     config, moved = settings_of(candidates, (sigma,), seed, noise, False, weights)
+    say = _once(say)
     around = Population(module, config.noise, moved)
     around.check(config.sigmas)
     tried = perturbations(config)
     scorers = {name: Scorer(module, score, data, around, memory, say) for name, (score, data) in scores.items()}
-    gains = {name: _gains(scorer, tried, name) for name, scorer in scorers.items()}
+    gains = {name: _gains(scorer, tried, name, say) for name, scorer in scorers.items()}
     through = through or _spanning(gains, tried)
     plane = Plane(module, noise, moved, through)
     axis = [reach * (2 * i / (points - 1) - 1) for i in range(points)]
     places = [Place(x, y) for y in axis for x in axis]
     tasks = []
     for name, (score, data) in scores.items():
-        flat = _gains(Scorer(module, score, data, plane, memory, say), places, name)
+        flat = _gains(Scorer(module, score, data, plane, memory, say), places, name, say)
         tasks.append(_slice(name, scorers[name].base, flat.view(points, points), gains[name], tried, margin))
     around.verify()
     return Landscape(axis, through, sigma, margin, tasks)
@@ -146,6 +147,18 @@ class Plane(Population):
         return stacks
 
 
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Each sentence once: every task is scored twice, around the base and in the slice."""
+    said: set[str] = set()
+
+    def hear(sentence: str) -> None:
+        if sentence not in said:
+            said.add(sentence)
+            say(sentence)
+
+    return hear
+
+
 def _check(scores: Mapping[str, Any], candidates: int, points: int, reach: float) -> None:
     if not scores:
         raise ConfigError("a landscape needs a task; give scores={name: (score, data)}")
@@ -156,12 +169,15 @@ def _check(scores: Mapping[str, Any], candidates: int, points: int, reach: float
         )
 
 
-def _gains(scorer: Scorer, points: Sequence[Any], task: str) -> torch.Tensor:
+def _gains(scorer: Scorer, points: Sequence[Any], task: str, say: Callable[[str], None]) -> torch.Tensor:
     import torch
 
     if scorer.base == 0:
         raise CandidateFailed(f"the base's score of {task} is 0, so gains have no scale; shift the score")
-    gains = (scorer.table(points).mean(1) - scorer.base) / abs(scorer.base)
+    means = scorer.table(points).mean(1)
+    if trouble := scorer.trouble(points, means):
+        say(f"{task}: {trouble}")
+    gains = (means - scorer.base) / abs(scorer.base)
     # A point that failed is as bad as can be; it is never an expert.
     return gains.nan_to_num(nan=-torch.inf, posinf=-torch.inf)
 

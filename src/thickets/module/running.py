@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from thickets.errors import EngineError
 from thickets.module import batch as batches
+from thickets.module.agreement import FACTORS, moves
+from thickets.module.buffers import unchanged
 from thickets.module.fused import fuse, lend
 from thickets.module.memory import budget, peak
 from thickets.module.population import Population
+from thickets.module.swapping import Swapping
 from thickets.types import Perturbation
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    Function = Callable[[nn.Module, Any], Any]
+    from thickets.module.swapping import Function
 
-# What vmap says no with: data-dependent branches, `.item()`, random numbers, operations that it does not know. And what
-# a fused chain says no with: threads of the score's own, a torch with other insides.
-_REFUSALS = (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, AssertionError, ImportError)
+    # Makes a candidate's value of a call of the function, or of its failure.
+    Guard = Callable[[Perturbation | None, Callable[[], Any]], torch.Tensor]
 
 
 class Runner:
@@ -41,19 +44,33 @@ class Runner:
         self.population, self.say = population, say
         self.device = next(iter(population.base.values())).device
         self.memory = budget(self.device) if memory is None else memory
-        self._plain = _holder(module, function)
-        self._fused = _holder(fuse(module), function)
+        self._plain = Swapping(module, function, population.tensors)
+        self._fused = Swapping(fuse(module), function, population.tensors)
         self.vectorised: bool | None = None  # not known before the first chunk
+        self._stumbled = False
         # Of one candidate on one example, or on the whole batch where examples cannot be told apart.
         self._activations = 0.0
 
     def measure(self, batch: Any) -> Any:
-        """The function's value for the module as it is, unconverted; learns how much memory one candidate takes."""
+        """The function's value for the module as it is, unconverted; learns how much memory one candidate takes.
+
+        Raises `ModelError` where that changes the module's buffers, which get their values back, and `EngineError`
+        where it meets a tensor on another device.
+        """
         import torch
 
         self.check_device(batch)
-        with torch.no_grad():
-            value, most = peak(lambda: self._plain(batch))
+        try:
+            with torch.no_grad(), unchanged(self._plain.module):
+                value, most = peak(lambda: self._plain({}, batch))
+        except RuntimeError as error:
+            # As torch says it of an operation that it knows by name, and of any other.
+            if not any(words in str(error) for words in ("on the same device", "on the expected device")):
+                raise
+            raise EngineError(
+                f"the module is on {self.device}, and something that is used with it is not ({brief(error)}); move "
+                "there what the score brings along"
+            ) from error
         self._activations = most / (batches.examples(batch) or 1)
         return value
 
@@ -71,15 +88,21 @@ class Runner:
         return max(1, int(self.memory // max(one, 1)))
 
     def run(
-        self, perturbations: Sequence[Perturbation | None], batch: Any, dtype: torch.dtype | None = None
+        self,
+        perturbations: Sequence[Perturbation | None],
+        batch: Any,
+        dtype: torch.dtype | None = None,
+        guard: Guard | None = None,
     ) -> Iterator[torch.Tensor]:
-        """The function's values `[chunk, ...]`, chunk after chunk in order. `dtype` computes in another number type."""
+        """The function's values `[chunk, ...]`, chunk after chunk in order. `dtype` computes in another number type.
+
+        A chunk that raises at once is evaluated one candidate at a time; what one raises then is the `guard`'s to keep.
+        """
         import torch
 
         if self.vectorised is None and perturbations:
             with torch.no_grad():
-                self._find_out(perturbations[:2], batch)
-        evaluate = self._at_once if self.vectorised else self._in_turn
+                self._find_out(perturbations, batch)
         if dtype is not None:
             batch = batches.lowered(batch, dtype)
         size = self.chunk(batch, 1.0 if dtype is None else 0.5)
@@ -88,7 +111,7 @@ class Runner:
             some = perturbations[first : first + size]
             with torch.no_grad():
                 try:
-                    values = evaluate(self._weights(some, dtype), batch)
+                    values = self._values(some, batch, dtype, guard or _unguarded)
                 except torch.OutOfMemoryError:
                     if size == 1:
                         raise
@@ -98,6 +121,26 @@ class Runner:
                     continue
             yield values
             first += len(some)
+
+    def _values(
+        self, some: Sequence[Perturbation | None], batch: Any, dtype: torch.dtype | None, guard: Guard
+    ) -> torch.Tensor:
+        import torch
+
+        stacks = self._weights(some, dtype)
+        if not self.vectorised:
+            return self._in_turn(some, stacks, batch, guard)
+        try:
+            return self._at_once(stacks, batch)
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the function's own code raises
+            fault = brief(error)
+        values = self._in_turn(some, stacks, batch, guard)
+        if not self._stumbled:
+            self._stumbled = True
+            self.say(f"candidates at once raised, so those of such a chunk are evaluated alone: {fault}")
+        return values
 
     def _weights(self, some: Sequence[Perturbation | None], dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
         stacks = self.population.stack(some, dtype)
@@ -111,71 +154,83 @@ class Runner:
         }
         return batches.lowered(still | stacks, dtype)  # type: ignore[no-any-return]
 
-    def _find_out(self, some: Sequence[Perturbation | None], batch: Any) -> None:
-        """Try two at once, in the module's own numbers, and believe it only where each alone gives the same."""
-        stacks = self._weights(some, None)
-        alone = self._in_turn(stacks, batch)
-        try:
-            reason = (
-                None if _alike(self._at_once(stacks, batch), alone) else "at once they give other values than alone"
-            )
-        except _REFUSALS as error:
-            reason = " ".join(str(error).split())[:160]
+    def _find_out(self, perturbations: Sequence[Perturbation | None], batch: Any) -> None:
+        """Try the base and two candidates at once, and believe it only where each alone moves by the same."""
+        some = [None, *(p for p in perturbations if p is not None)][:3]
+        if len(some) == 1:
+            return  # the base alone says nothing about it
+        reason = self._refusal(some, batch)
         self.vectorised = reason is None
         if reason is not None:
             self.say(f"candidates are evaluated one at a time, because they cannot be at once: {reason}")
 
+    def _refusal(self, some: Sequence[Perturbation | None], batch: Any) -> str | None:
+        """Why candidates cannot be evaluated at once; `None` where they can. The first of `some` is the base."""
+        import torch
+
+        seen = torch.zeros(len(some) - 1, dtype=torch.bool)
+        for factor in FACTORS:
+            try:
+                moved = self._compared(some, batch, factor)
+            except Exception as error:  # noqa: BLE001 - vmap, a fused chain, the function itself: each its own kinds
+                if factor > FACTORS[0]:
+                    break  # no candidate's step is so large
+                return brief(error)
+            if moved is None:
+                return "at once they give other values than alone"
+            seen |= moved
+            if seen.all():
+                break
+        if seen.any():
+            return None
+        return (
+            f"no value moves even with steps {FACTORS[-1]:.0f} times as large, so it cannot be seen whether they would "
+            "be the same; is the module that the score is given also the one that it uses?"
+        )
+
+    def _compared(self, some: Sequence[Perturbation | None], batch: Any, factor: float) -> torch.Tensor | None:
+        """What `moves` says of them at once and alone, in the module's own numbers, steps times `factor`."""
+        import torch
+
+        stacks = self._weights(some, None)
+        if factor != 1:
+            for name, stack in stacks.items():
+                base = self.population.base[name]
+                stack.sub_(base).mul_(factor).add_(base)
+        size = self.chunk(batch)
+        chunks = [{name: stack[i : i + size] for name, stack in stacks.items()} for i in range(0, len(some), size)]
+        together = torch.cat([self._at_once(chunk, batch) for chunk in chunks])
+        precision = max(torch.finfo(t.dtype).eps for t in (*stacks.values(), together) if t.is_floating_point())
+        return moves(together, self._in_turn(some, stacks, batch, _unguarded), precision)
+
     def _at_once(self, stacks: dict[str, torch.Tensor], batch: Any) -> torch.Tensor:
         import torch
 
-        lend(self._fused, _held(stacks))
-
-        def one(weights: dict[str, torch.Tensor]) -> Any:
-            return torch.func.functional_call(self._fused, _held(weights), (batch,))
-
+        lend(self._fused.module, stacks)
         try:
-            values: torch.Tensor = torch.func.vmap(one)(stacks)
+            values: torch.Tensor = torch.func.vmap(lambda weights: self._fused(weights, batch))(stacks)
         finally:
-            lend(self._fused, {})
+            lend(self._fused.module, {})
         return values
 
-    def _in_turn(self, stacks: dict[str, torch.Tensor], batch: Any) -> torch.Tensor:
+    def _in_turn(
+        self, some: Sequence[Perturbation | None], stacks: dict[str, torch.Tensor], batch: Any, guard: Guard
+    ) -> torch.Tensor:
         import torch
 
-        count = len(next(iter(stacks.values())))
         values = []
-        for i in range(count):
+        for i, perturbation in enumerate(some):
             weights = {name: stack[i] for name, stack in stacks.items()}
-            value = torch.func.functional_call(self._plain, _held(weights), (batch,))
-            values.append(torch.as_tensor(value).detach())
+            values.append(guard(perturbation, partial(self._plain, weights, batch)))
         return torch.stack(values)
 
 
-def _holder(module: nn.Module, function: Function) -> nn.Module:
-    """A module that calls the function, so that weights can be swapped for a whole score, not for one forward pass."""
-    from torch import nn
-
-    class Holder(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.module = module
-
-        def forward(self, batch: Any) -> Any:
-            return function(self.module, batch)
-
-    # Its own flag is read by nobody; the module's own mode stays as it is.
-    return Holder()
+def brief(error: Exception) -> str:
+    """What an error says, on one line that is not long."""
+    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
-def _held(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {f"module.{name}": tensor for name, tensor in weights.items()}
-
-
-def _alike(together: torch.Tensor, alone: torch.Tensor) -> bool:
-    """Equal up to rounding in nearly all elements: an answer on the edge may flip, a shared state shows everywhere."""
+def _unguarded(perturbation: Perturbation | None, call: Callable[[], Any]) -> torch.Tensor:
     import torch
 
-    if together.shape != alone.shape:
-        return False
-    near = torch.isclose(together.float(), alone.float(), rtol=2e-2, atol=1e-4, equal_nan=True)
-    return bool(near.float().mean() >= 0.95) if near.numel() else True
+    return torch.as_tensor(call()).detach()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from thickets.errors import CandidateFailed, ModelError, TaskError
+from thickets.errors import CandidateFailed, RewardUnavailable, TaskError
 from thickets.module import batch as batches
 from thickets.module.population import Population
-from thickets.module.running import Runner
+from thickets.module.running import Runner, brief
 from thickets.types import Perturbation
 
 if TYPE_CHECKING:
@@ -33,37 +36,27 @@ class Scorer:
         memory: int | None,
         say: Callable[[str], None],
     ) -> None:
-        self.data, self.population = data, population
+        self.data, self.population, self.say = data, population, say
+        # What scoring a candidate alone raised, or what was wrong with its value.
+        self.failures: dict[Perturbation | None, str] = {}
         self.runner = Runner(module, score, population, memory, say)
         self.examples = batches.examples(data)
-        value = self._base(module)
+        value = self.runner.measure(data)
         if getattr(value, "requires_grad", False):
             say("the score carries a graph, which is dropped: a search needs no gradients, so detach it")
         self.per_example = self._shape(value)
         self.base = float(_as_tensor(value).mean())
-        if self.base != self.base:
+        if not math.isfinite(self.base):
+            said = "NaN" if math.isnan(self.base) else self.base
             raise CandidateFailed(
-                "the base module itself cannot be scored: its score is NaN; mend the score or the data"
+                f"the base module itself cannot be scored: its score is {said}; mend the score or the data"
             )
-
-    def _base(self, module: nn.Module) -> Any:
-        buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
-        value = self.runner.measure(self.data)
-        changed = [n for n, b in module.named_buffers() if n in buffers and not _same(buffers[n], b.detach())]
-        for name in changed:
-            module.get_buffer(name).copy_(buffers[name])
-        if changed:
-            raise ModelError(
-                f"scoring changes the module's buffer {changed[0]}, so each score would depend on those before it; "
-                "call module.eval() first (BatchNorm keeps running statistics in training mode)"
-            )
-        return value
 
     def _shape(self, value: Any) -> bool:
         """Whether there is a score for every example. Raises `TaskError` for anything but that or one number."""
         import torch
 
-        if not isinstance(value, int | float | torch.Tensor):
+        if not isinstance(value, Real | torch.Tensor):
             raise TaskError(
                 f"the score gave a {type(value).__name__}; give a number, a tensor with one number, or a tensor "
                 "with one for every example"
@@ -85,23 +78,53 @@ class Scorer:
         dtype: torch.dtype | None = None,
         heard: Callable[[int], None] = lambda count: None,
     ) -> torch.Tensor:
-        """Scores `[candidates, examples or 1]`, float32 on the CPU. `heard` hears how many more after each chunk."""
+        """Scores `[candidates, examples or 1]`, float32 on the CPU. `heard` hears how many more after each chunk.
+
+        A candidate whose score raises, or is of another shape, has NaN, and its reason in `failures`.
+        """
         import torch
 
+        batch = self.data if data is None else data
         chunks = []
-        for values in self.runner.run(perturbations, self.data if data is None else data, dtype):
+        for values in self.runner.run(perturbations, batch, dtype, partial(self._guarded, self._wanted(batch))):
             chunks.append(values.detach().reshape(len(values), -1).to("cpu", torch.float32))
             heard(len(values))
         return torch.cat(chunks) if chunks else torch.empty(0, 1)
+
+    def trouble(self, perturbations: Sequence[Perturbation | None], means: torch.Tensor) -> str | None:
+        """How many of these raised instead of scoring, and what the first said; `None` where none did."""
+        import torch
+
+        lost = [
+            self.failures[p]
+            for p, m in zip(perturbations, means, strict=True)
+            if p in self.failures and not torch.isfinite(m)
+        ]
+        return (
+            f"{len(lost)} of {len(perturbations)} candidates could not be scored; the first: {lost[0]}"
+            if lost
+            else None
+        )
+
+    def _wanted(self, batch: Any) -> list[int]:
+        return [batches.examples(batch) or 1] if self.per_example else []
+
+    def _guarded(self, wanted: list[int], perturbation: Perturbation | None, call: Callable[[], Any]) -> torch.Tensor:
+        import torch
+
+        try:
+            value = _as_tensor(call()).cpu()
+            if list(value.shape) != wanted and (self.per_example or value.numel() != 1):
+                raise TaskError(f"the score gave shape {list(value.shape)}, and of the base {wanted}")
+            return value.reshape(wanted)
+        except (torch.OutOfMemoryError, MemoryError, RewardUnavailable):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+            self.failures.setdefault(perturbation, f"{type(error).__name__}: {brief(error)}")
+            return torch.full(wanted, torch.nan)
 
 
 def _as_tensor(value: Any) -> torch.Tensor:
     import torch
 
     return torch.as_tensor(value).detach().float()
-
-
-def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    import torch
-
-    return a.shape == b.shape and bool(torch.equal(a, b))

@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from thickets.config import SearchConfig, WeightsConfig
+from thickets.config.reading import validate
 from thickets.errors import ConfigError, RunError
 from thickets.module.found import Found, Scored
 from thickets.module.population import Population
 from thickets.module.scoring import Scorer
-from thickets.module.screening import in_full, screened
+from thickets.module.screening import Scores, in_full, screened
 from thickets.searching.strategies.random import perturbations
+from thickets.types import Perturbation
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,35 +52,54 @@ def search(
     if top_k < 1 or top_k > population:
         raise ConfigError(f"top_k is {top_k}; keep at least 1 and at most as many as are tried ({population})")
     config, moved = settings_of(population, sigmas, seed, noise, antithetic, weights)
-    notes: list[str] = []
-
-    def note(sentence: str) -> None:
-        notes.append(sentence)
-        say(sentence)
-
     around = Population(module, config.noise, moved)
     around.check(config.sigmas)
-    scorer = Scorer(module, score, data, around, memory, note)
+    notes = _Notes(say)
+    scorer = Scorer(module, score, data, around, memory, notes.add)
     candidates = perturbations(config)
-    size = scorer.runner.chunk(data)
-    if size < len(candidates):
-        say(f"{len(candidates)} candidates in chunks of {size}: {scorer.runner.memory / 2**20:.0f} MiB at a time")
+    _announce(scorer, len(candidates), say)
     scores = screened(scorer, candidates, top_k, heard) if screen else in_full(scorer, candidates, heard)
     around.verify()
-    rows = [
+    trouble = scorer.trouble(candidates, scores.mean)
+    if trouble:
+        notes.add(trouble)
+    rows = _rows(candidates, scores)
+    members = _best(rows, top_k, trouble)
+    return Found(module, scorer.base, rows, members, around.scheme, moved, around.fingerprint, notes.kept)
+
+
+class _Notes:
+    """Sentences that are said and kept."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.kept: list[str] = []
+        self._say = say
+
+    def add(self, sentence: str) -> None:
+        self.kept.append(sentence)
+        self._say(sentence)
+
+
+def _announce(scorer: Scorer, candidates: int, say: Callable[[str], None]) -> None:
+    """Say how many go into one call, where that is not all of them."""
+    size, memory = scorer.runner.chunk(scorer.data), scorer.runner.memory
+    if size < candidates:
+        say(f"{candidates} candidates in chunks of {size}: {memory / 2**20:.0f} MiB at a time")
+
+
+def _rows(candidates: Sequence[Perturbation], scores: Scores) -> list[Scored]:
+    return [
         Scored(i, p, float(scores.mean[i]), int(scores.examples[i]), bool(scores.settled[i]))
         for i, p in enumerate(candidates)
     ]
-    members = _best(rows, top_k)
-    return Found(module, scorer.base, rows, members, around.scheme, moved, around.fingerprint, notes)
 
 
-def _best(rows: Sequence[Scored], top_k: int) -> list[int]:
+def _best(rows: Sequence[Scored], top_k: int, trouble: str | None) -> list[int]:
     scored = [row for row in rows if row.settled and np.isfinite(row.score)]
     if len(scored) < top_k:
         raise RunError(
-            f"only {len(scored)} candidates of {len(rows)} could be scored, fewer than top_k = {top_k}, the others "
-            "being NaN or infinite; mend the score, or try smaller sigmas"
+            f"only {len(scored)} candidates of {len(rows)} could be scored, fewer than top_k = {top_k} "
+            f"({trouble or 'the others are NaN or infinite'}); mend the score, or try smaller sigmas"
         )
     return [row.candidate for row in sorted(scored, key=lambda row: (-row.score, row.candidate))[:top_k]]
 
@@ -93,14 +113,13 @@ def settings_of(
     weights: WeightsConfig | dict[str, Any] | None,
 ) -> tuple[SearchConfig, WeightsConfig]:
     """Checked by the same rules as a run's. Raises `ConfigError`."""
-    try:
-        config = SearchConfig(
-            population=population, sigmas=tuple(sigmas), seed=seed, noise=noise, antithetic=antithetic
-        )
-        moved = weights if isinstance(weights, WeightsConfig) else WeightsConfig.model_validate(weights or {})
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
-        )
-        raise ConfigError(f"the search cannot be made: {faults}") from None
+    given = {
+        "population": population,
+        "sigmas": tuple(sigmas),
+        "seed": seed,
+        "noise": noise,
+        "antithetic": antithetic,
+    }
+    config = validate(SearchConfig, given, "the search")
+    moved = weights if isinstance(weights, WeightsConfig) else validate(WeightsConfig, weights or {}, "weights")
     return config, moved
