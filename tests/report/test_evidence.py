@@ -120,6 +120,15 @@ def test_form_and_content_are_told_apart(form: Summary, page: Page) -> None:
     assert "Examples: same answer, better formatted" in page.shown
 
 
+def test_what_chance_reaches_is_not_said_to_be_a_half(form: Summary, page: Page) -> None:
+    found = form.evidence.density if form.evidence else None
+    assert found is not None
+    # A tie reaches the base too, so that the mark beside the sentence lies above a half.
+    assert found.curves[-1].by_chance[found.zero] > 0.5
+    assert "as good as the base reaches it at least every second time" in page.shown
+    assert "about every second time" not in page.shown
+
+
 def test_luck_is_taken_off(form: Summary, page: Page) -> None:
     assert form.evidence is not None and form.evidence.shrinkage is not None and form.evidence.crossfit is not None
     best = form.evidence.shrinkage.members[0]
