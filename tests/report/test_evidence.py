@@ -179,6 +179,15 @@ def test_markdown_has_the_tables(form: Summary) -> None:
     assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
 
+def test_markdown_claims_no_test_that_was_not_made(form: Summary) -> None:
+    assert form.evidence is not None and form.evidence.shrinkage is not None
+    assert "its lead over the base changed by" in render_markdown(form)
+    untested = replace(form.evidence, shrinkage=replace(form.evidence.shrinkage, measured=None))
+    text = render_markdown(replace(form, test=None, evidence=untested))
+    assert "regression to the mean" in text
+    assert "on the test" not in text
+
+
 def test_words_from_outside_do_nothing_in_markdown(form: Summary) -> None:
     evil = "<script>alert(1)</script> | [x](http://e) `c` \ud800"
     text = render_markdown(replace(form, name=evil, baselines=tuple(replace(b, title=evil) for b in form.baselines)))

@@ -103,10 +103,15 @@ def _why(evidence: Evidence, k: int) -> Iterator[str]:
         )
     shrunk = evidence.shrinkage
     if shrunk is not None:
+        tested = (
+            ""
+            if shrunk.measured is None
+            else f"; its lead over the base changed by {signed(shrunk.measured)} on the test"
+        )
         yield (
             f"The best candidate scored {decimal(shrunk.members[0].raw)} on selection and is expected to score "
             f"{decimal(shrunk.members[0].shrunk.value)} on new questions: regression to the mean "
-            f"{decimal(shrunk.regression)}; its lead over the base changed by {signed(shrunk.measured)} on the test."
+            f"{decimal(shrunk.regression)}{tested}."
         )
 
 
