@@ -129,6 +129,14 @@ def test_what_chance_reaches_is_not_said_to_be_a_half(form: Summary, page: Page)
     assert "about every second time" not in page.shown
 
 
+def test_members_that_err_apart_are_not_told_to_err_together(form: Summary) -> None:
+    assert form.evidence is not None and form.evidence.agreement is not None
+    apart = replace(form.evidence.agreement, effective=5.0)
+    shown = Page(render_report(replace(form, evidence=replace(form.evidence, agreement=apart)))).shown
+    assert "5.0 of 5" in shown
+    assert "it is usually well below 5" in shown
+
+
 def test_luck_is_taken_off(form: Summary, page: Page) -> None:
     assert form.evidence is not None and form.evidence.shrinkage is not None and form.evidence.crossfit is not None
     best = form.evidence.shrinkage.members[0]
