@@ -21,7 +21,7 @@ from thickets.analysis.answer import missing, sentences, standings, tone
 from thickets.analysis.gate import Gate
 from thickets.analysis.statistics import share
 from thickets.analysis.summary import PartFigures, Summary, summarise
-from thickets.report import render_json, render_markdown, render_report
+from thickets.report import render_json, render_markdown, render_report, wording
 from thickets.types import Judgement
 
 Measured = Callable[[World], Summary]
@@ -103,6 +103,20 @@ def test_every_file_has_rows_and_every_figure_a_file(form: Summary, page: Page) 
     drawings = sum(tag == "svg" for tag, _ in page.tags)
     assert drawings == 2 * 8
     assert not any("nan" in cell.lower() for rows in found.values() for row in rows for cell in row)
+
+
+def test_curves_are_tables_too(form: Summary, page: Page) -> None:
+    assert form.evidence is not None and form.evidence.curves is not None and form.evidence.density is not None
+    curves, density = form.evidence.curves, form.evidence.density
+    # Three curves, density against the margin, accuracy as members join: what the drawing alone would hide.
+    assert page.shown.count("As a table") >= 5
+    last = curves.against_n()[-1]
+    shown = f"{last.n}{wording.with_interval(last.accuracy)}"
+    assert shown in page.shown
+    best = curves.against_k()[0]
+    assert f"{best.k}{wording.percent(best.k / best.n)}{wording.with_interval(best.accuracy)}" in page.shown
+    zero = density.curves[-1].reached[density.zero]
+    assert f"0{wording.with_interval(zero)}{wording.bounds(density.curves[-1].with_luck[density.zero])}" in page.shown
 
 
 def test_form_and_content_are_told_apart(form: Summary, page: Page) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from thickets.analysis.statistics import Interval
 from thickets.analysis.summary import HeldOut, SigmaFigures, Summary
-from thickets.report.figure import Figure, table
+from thickets.report.figure import Figure, Sheet, table
 from thickets.report.svg import BASE, BEST, INK, LINE, MUTED, VOTE, Size, draw
-from thickets.report.wording import count, decimal, percent, sigma
+from thickets.report.wording import count, decimal, percent, sigma, with_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +41,14 @@ def accuracy_by_k(held_out: HeldOut) -> Figure | None:
         caption=(
             f"On the {held_out.split} split. All K are measured on the same questions, so neighbouring points move "
             "together, and K must not be chosen by this curve: that would be choosing on the test."
+        ),
+        sheet=Sheet(
+            "Accuracy as members join, best-ranked first",
+            ("members that vote (K)", "vote (95 %)", "best single member", "base"),
+            [
+                (count(k), with_interval(i), percent(held_out.best.value), percent(held_out.base.value))
+                for k, i in held_out.by_k
+            ],
         ),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from thickets.analysis.answer import Standing, missing, sentences, standings, to
 from thickets.analysis.summary import Summary
 from thickets.report.axis import axis_over
 from thickets.report.figure import Data, table
-from thickets.report.wording import THIN, count
+from thickets.report.wording import count, typeset
 from thickets.types import SplitName
 
 _COLUMNS = (
@@ -57,11 +56,6 @@ def _rows(split: SplitName, found: Sequence[Standing]) -> Iterator[tuple[object,
             s.randopt_over.p_value,
             s.adjusted,
         )
-
-
-def typeset(sentence: str) -> str:
-    """With the minus signs and thin spaces of the rest of the page."""
-    return re.sub(r"(?<!\w)-(?=\d)", "−", sentence).replace(" %", f"{THIN}%")
 
 
 def status(summary: Summary) -> str | None:

@@ -11,7 +11,7 @@ from thickets.analysis.summary import Summary
 from thickets.report.axis import Axis
 from thickets.report.figure import Data, table
 from thickets.report.figures import accuracy_by_k
-from thickets.report.sections.answer import typeset
+from thickets.report.wording import typeset
 
 # More members than this make no table of pairs that could be read; the data has them all.
 _PAIRS = 16
