@@ -24,6 +24,7 @@ from thickets.report.sections.cost import cost
 from thickets.report.sections.form import form
 from thickets.report.sections.members import luck, members
 from thickets.report.sections.search import more, search
+from thickets.report.sections.tasks import tasks
 from thickets.report.sections.votes import votes
 
 
@@ -67,6 +68,7 @@ def _context(summary: Summary) -> dict[str, Any]:
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "status": status(summary),
         "answer": answer(summary),
+        "tasks": tasks(summary),
         "form": form(summary),
         "votes": votes(summary),
         "search": search(summary),
