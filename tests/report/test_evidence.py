@@ -241,8 +241,9 @@ def test_markdown_and_terminal_tell_what_the_page_tells(
     monkeypatch.setenv("COLUMNS", "300")
     print_summary(summary)
     shown, text = capsys.readouterr().out, render_markdown(summary)
-    evidence = summary.evidence
+    evidence, test = summary.evidence, summary.test
     assert evidence is not None and evidence.discordance is not None and evidence.curves is not None
+    assert evidence.changes is not None and test is not None
     assert evidence.density is not None and evidence.agreement is not None and evidence.shrinkage is not None
     assert summary.members[0].held_out is not None
     first, last = evidence.agreement.additions[0], evidence.curves.against_n()[-1]
@@ -254,6 +255,8 @@ def test_markdown_and_terminal_tell_what_the_page_tells(
         "3 × it is NaN",
         "the device changed",
         "Not run: ",
+        f"On {evidence.changes.ensemble.formatted} of them",
+        f"No answer that counts: base {wording.percent(test.base_abstained)}",
         wording.with_interval(evidence.density.curves[-1].reached[evidence.density.zero]),
         wording.percent(sigma.by_chance[evidence.density.zero]),
         "Spectral discordance: ",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from thickets.analysis.agreement import Agreement
 from thickets.analysis.answer import Standing, missing, standings
+from thickets.analysis.changes import Changes
 from thickets.analysis.evidence import Evidence
 from thickets.analysis.summary import HeldOut, Summary
 from thickets.report import changes, curves, density, discordance, figures, margins
@@ -104,13 +105,30 @@ def _lacking(summary: Summary, held_out: HeldOut) -> Iterator[str]:
 
 def _why(summary: Summary, evidence: Evidence) -> Iterator[Chapter]:
     if evidence.changes is not None and summary.test is not None:
-        yield Chapter("Format or reasoning?", (), (changes.sheet(evidence.changes),))
+        words = (_form(evidence.changes), _silent(summary.test))
+        yield Chapter("Format or reasoning?", words, (changes.sheet(evidence.changes),))
     if evidence.agreement is not None and summary.test is not None and len(summary.members) > 1:
         yield _vote(evidence.agreement, summary.test)
     words = [*_crossfit(evidence), *_shrinkage(evidence)]
     if words:
         sheets = (members.priors(evidence.shrinkage),) if evidence.shrinkage else ()
         yield Chapter("How much is luck in choosing?", words, sheets)
+
+
+def _form(found: Changes) -> str:
+    t = found.ensemble
+    if not t.formatted + t.new:
+        return f"The vote gained no question that the base has wrong; it lost {count(t.lost)} of {count(t.questions)}."
+    return (
+        f"The vote gained {count(t.formatted + t.new)} of {count(t.questions)} questions. On {count(t.formatted)} of "
+        f"them, {with_interval(found.form)}, the base's text gives the same answer in a form that did not count; on "
+        f"{count(t.new)} the answer is new. It lost {count(t.lost)}."
+    )
+
+
+def _silent(test: HeldOut) -> str:
+    base, vote = percent(test.base_abstained), percent(test.ensemble_abstained)
+    return f"No answer that counts: base {base} of the questions, vote {vote}."
 
 
 def _vote(found: Agreement, test: HeldOut) -> Chapter:
@@ -130,7 +148,8 @@ def _crossfit(evidence: Evidence) -> Iterator[str]:
         yield (
             "Cross-fitted gain over the base on questions that did not choose: "
             f"{points(found.gain.value)} points ({points(found.gain.low)} to {points(found.gain.high)}); between "
-            f"halvings it moves from {points(found.spread.low)} to {points(found.spread.high)}."
+            f"halvings it moves from {points(found.spread.low)} to {points(found.spread.high)}, and in "
+            f"{percent(found.worse)} of them it is below the base."
         )
 
 

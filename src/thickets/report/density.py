@@ -43,7 +43,7 @@ def sheet(figures: DensityFigures) -> Sheet:
     own = each if len(each) > 1 else []
     columns = (
         *("margin m", "all candidates (95 %)", "with the base's luck", "chance alone", "base, questions redrawn"),
-        *(f"σ {sigma(c.sigma or 0.0)}" for c in own),
+        *(f"σ\u00a0{sigma(c.sigma or 0.0)}" for c in own),
     )
     step = math.ceil(len(figures.margins) / _ROWS)
     rows = [

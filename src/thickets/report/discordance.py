@@ -56,6 +56,7 @@ def render_spectrum(figures: DiscordanceFigures) -> Figure:
             "One long bar: one ranking of the perturbations serves everything. Even bars: each thing has its own. "
             "The line is where all bars would end if nothing went together."
         ),
+        sheet=sheets(figures)[-1],
     )
 
 

@@ -26,12 +26,9 @@ def tasks(summary: Summary) -> dict[str, Any] | None:
 
 
 def results(summary: Summary) -> Sheet:
-    """The vote of the best over all tasks, and of the best at each, on the test questions of each task."""
-    columns = (
-        *("task", "questions", "base", "best over all", "over base, points"),
-        *("best at this task", "over base, points", "reach the base (95 %)"),
-    )
-    return Sheet("each task by itself", columns, [tuple(_row(p)) for p in summary.parts])
+    """Base, the vote of the best over all tasks, and that of the best at each, on the test questions of each task."""
+    columns = ("task", "questions", "", "right (95 %)", "over the base, points", "reach the base (95 %)")
+    return Sheet("each task by itself", columns, [row for p in summary.parts for row in _rows(p)])
 
 
 def related(summary: Summary) -> Sheet:
@@ -41,14 +38,13 @@ def related(summary: Summary) -> Sheet:
     return Sheet("correlation of the candidates' ranks between tasks", columns, rows)
 
 
-def _row(part: PartFigures) -> Iterator[str]:
-    yield part.name
-    yield NONE if part.own is None else count(part.own.questions)
-    yield with_interval(part.own.base if part.own else None)
-    for held_out in (part.shared, part.own):
-        yield with_interval(held_out.ensemble if held_out else None)
-        yield points_with_interval(held_out.gain.difference if held_out else None)
-    yield with_interval(part.density)
+def _rows(part: PartFigures) -> Iterator[tuple[str, ...]]:
+    own, shared = part.own, part.shared
+    questions = NONE if own is None else count(own.questions)
+    yield part.name, questions, "base", with_interval(own.base if own else None), "", with_interval(part.density)
+    for who, found in (("best over all", shared), ("best at this task", own)):
+        gain = points_with_interval(found.gain.difference if found else None)
+        yield "", "", who, with_interval(found.ensemble if found else None), gain, ""
 
 
 _COLUMNS = (
