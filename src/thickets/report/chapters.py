@@ -105,8 +105,8 @@ def _lacking(summary: Summary, held_out: HeldOut) -> Iterator[str]:
 
 def _why(summary: Summary, evidence: Evidence) -> Iterator[Chapter]:
     if evidence.changes is not None and summary.test is not None:
-        words = (_form(evidence.changes), _silent(summary.test))
-        yield Chapter("Format or reasoning?", words, (changes.sheet(evidence.changes),))
+        told = (_form(evidence.changes), _silent(summary.test))
+        yield Chapter("Format or reasoning?", told, (changes.sheet(evidence.changes),))
     if evidence.agreement is not None and summary.test is not None and len(summary.members) > 1:
         yield _vote(evidence.agreement, summary.test)
     words = [*_crossfit(evidence), *_shrinkage(evidence)]
