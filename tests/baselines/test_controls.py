@@ -100,11 +100,11 @@ def test_what_a_run_shows(settings: dict[str, Any], thickets: Command) -> None:
     config = parse(settings)
     execute(config)
     bare = thickets("show", config.directory)
-    assert "self-consistency@3: not run" in bare.out
+    assert "Not run: best prompt, 3 random members, self-consistency@3." in bare.out
     assert "Not run: best prompt, 3 random members, self-consistency@3." in _words(config.directory / "report.html")
     assert thickets("baseline", config.directory, "self_consistency").code == 0
     shown = thickets("show", config.directory)
-    assert "self-consistency@3: not run" not in shown.out
+    assert "Not run: best prompt, 3 random members." in shown.out
     assert shown.out.count("self-consistency@3") >= 3  # in the first sentence, and on both splits
     assert "Not run: best prompt, 3 random members." in _words(config.directory / "report.html")
 

@@ -128,11 +128,13 @@ def _members(rng: random.Random, k: int, tried: int) -> list[MemberFigures]:
 
 
 def _sigma(rng: random.Random, sigma: float, base: float, n: int, members: list[MemberFigures]) -> SigmaFigures:
-    kept = [m.score for m in members if m.perturbation.sigma == sigma]
+    mine = [m for m in members if m.perturbation.sigma == sigma]
+    kept = [m.score for m in mine]
     spread = 0.04 if sigma < 3e-3 else 0.1
     others = [round((base + rng.gauss(0.01, spread)) * 200) / 200 for _ in range(n - len(kept) - 1)]
     scores = tuple(kept + [min(max(s, 0.0), 0.6) for s in others])
-    return SigmaFigures(sigma, n, n - len(scores), scores, share(sum(s >= base for s in scores), len(scores)))
+    numbers = (*(m.candidate for m in mine), *range(1000, 1000 + len(others)))
+    return SigmaFigures(sigma, n, n - len(scores), scores, numbers, share(sum(s >= base for s in scores), len(scores)))
 
 
 def _answer(rng: random.Random, right: float, silent: float, text: str | None) -> Outcome:

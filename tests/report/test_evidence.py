@@ -18,13 +18,18 @@ from tests.evidence.worlds import World
 from tests.report.test_report import CSV, Page
 
 from thickets.analysis.answer import missing, sentences, standings, tone
+from thickets.analysis.changes import Difference
 from thickets.analysis.gate import Gate
 from thickets.analysis.statistics import holm, share
 from thickets.analysis.summary import PartFigures, Summary, summarise
-from thickets.report import render_json, render_markdown, render_report
-from thickets.report.sections.answer import typeset
+from thickets.cli.tables import print_summary
+from thickets.ensemble.votes import Vote
+from thickets.report import changes, render_json, render_markdown, render_report, wording
+from thickets.report.chapters import chapters
+from thickets.report.wording import typeset
 from thickets.types import Judgement
 
+NAN = float("nan")
 Measured = Callable[[World], Summary]
 
 EXPERTS = World(density=0.35, good="expert", others="worse", finds=0.9)
@@ -107,8 +112,22 @@ def test_every_file_has_rows_and_every_figure_a_file(form: Summary, page: Page) 
     names |= {"accuracy-by-n", "accuracy-by-members", "accuracy-by-share", "members", "cost", "cost-of-baselines"}
     assert names == {name.removesuffix(".csv") for name in found}
     drawings = sum(tag == "svg" for tag, _ in page.tags)
-    assert drawings == 2 * 8
+    assert drawings == 2 * 10
     assert not any("nan" in cell.lower() for rows in found.values() for row in rows for cell in row)
+
+
+def test_curves_are_tables_too(form: Summary, page: Page) -> None:
+    assert form.evidence is not None and form.evidence.curves is not None and form.evidence.density is not None
+    curves, density = form.evidence.curves, form.evidence.density
+    # Three curves, density against the margin, accuracy as members join: what the drawing alone would hide.
+    assert page.shown.count("As a table") >= 5
+    last = curves.against_n()[-1]
+    shown = f"{last.n}{wording.with_interval(last.accuracy)}"
+    assert shown in page.shown
+    best = curves.against_k()[0]
+    assert f"{best.k}{wording.percent(best.k / best.n)}{wording.with_interval(best.accuracy)}" in page.shown
+    zero = density.curves[-1].reached[density.zero]
+    assert f"0{wording.with_interval(zero)}{wording.bounds(density.curves[-1].with_luck[density.zero])}" in page.shown
 
 
 def test_form_and_content_are_told_apart(form: Summary, page: Page) -> None:
@@ -124,6 +143,23 @@ def test_form_and_content_are_told_apart(form: Summary, page: Page) -> None:
     chips = [a["value"] for tag, a in page.tags if tag == "input" and a.get("name") == "question-filter"]
     assert chips == ["all", "gained", "formatted", "new", "lost", "silent", "split"]
     assert "Examples: same answer, better formatted" in page.shown
+
+
+def test_what_chance_reaches_is_not_said_to_be_a_half(form: Summary, page: Page) -> None:
+    found = form.evidence.density if form.evidence else None
+    assert found is not None
+    # A tie reaches the base too, so that the mark beside the sentence lies above a half.
+    assert found.curves[-1].by_chance[found.zero] > 0.5
+    assert "as good as the base reaches it at least every second time" in page.shown
+    assert "about every second time" not in page.shown
+
+
+def test_members_that_err_apart_are_not_told_to_err_together(form: Summary) -> None:
+    assert form.evidence is not None and form.evidence.agreement is not None
+    apart = replace(form.evidence.agreement, effective=5.0)
+    shown = Page(render_report(replace(form, evidence=replace(form.evidence, agreement=apart)))).shown
+    assert "5.0 of 5" in shown
+    assert "it is usually well below 5" in shown
 
 
 def test_luck_is_taken_off(form: Summary, page: Page) -> None:
@@ -176,6 +212,147 @@ def test_markdown_has_the_tables(form: Summary) -> None:
     assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
 
+def test_markdown_claims_no_test_that_was_not_made(form: Summary) -> None:
+    assert form.evidence is not None and form.evidence.shrinkage is not None
+    assert "its lead over the base changed by" in render_markdown(form)
+    untested = replace(form.evidence, shrinkage=replace(form.evidence.shrinkage, measured=None))
+    text = render_markdown(replace(form, test=None, evidence=untested))
+    assert "regression to the mean" in text
+    assert "on the test" not in text
+
+
+def several(summary: Summary) -> Summary:
+    """As if the run were of two tasks, both with the questions of the one."""
+    names = ("sums <a>", "letters")
+    each = [
+        PartFigures(
+            name, 0.5, share(20, 40), summary.members, summary.test, summary.test, ((names[0], 1.0), (names[1], NAN))
+        )
+        for name in names
+    ]
+    return replace(summary, parts=tuple(each))
+
+
+def whole(summary: Summary) -> Summary:
+    """With everything that a run may have to tell: several tasks, a member that failed, failures, notes."""
+    assert summary.test is not None
+    test = replace(summary.test, members_failed=2)
+    return replace(several(summary), test=test, failures=(("it is NaN", 3),), notes=("the device changed",))
+
+
+def test_markdown_and_terminal_tell_what_the_page_tells(
+    form: Summary, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = whole(form)
+    monkeypatch.setenv("COLUMNS", "300")
+    print_summary(summary)
+    shown, text = capsys.readouterr().out, render_markdown(summary)
+    evidence, test = summary.evidence, summary.test
+    assert evidence is not None and evidence.discordance is not None and evidence.curves is not None
+    assert evidence.changes is not None and test is not None
+    assert evidence.density is not None and evidence.agreement is not None and evidence.shrinkage is not None
+    assert summary.members[0].held_out is not None
+    first, last = evidence.agreement.additions[0], evidence.curves.against_n()[-1]
+    assert first.over_rest is not None
+    best = evidence.shrinkage.members[0].shrunk
+    sigma = evidence.density.curves[0]
+    told = [
+        "2 of the 5 members could not be evaluated on the test",
+        "3 × it is NaN",
+        "the device changed",
+        "Not run: ",
+        f"On {evidence.changes.ensemble.formatted} of them",
+        f"No answer that counts: base {wording.percent(test.base_abstained)}",
+        wording.with_interval(evidence.density.curves[-1].reached[evidence.density.zero]),
+        wording.percent(sigma.by_chance[evidence.density.zero]),
+        "Spectral discordance: ",
+        wording.points_with_interval(first.over_rest.difference),
+        wording.with_interval(last.accuracy),
+        f"{wording.decimal(best.value)} ({wording.decimal(best.low)} to {wording.decimal(best.high)})",
+        *(b.title for b in summary.baselines if b.spent),
+        *(wording.duration(b.spent.seconds) for b in summary.baselines if b.spent),
+        wording.with_interval(summary.members[0].held_out),
+        "letters",
+    ]
+    for words in told:
+        assert words in text
+        assert words.replace("\u202f", " ").replace("−", "-") in " ".join(shown.split())
+    # One table is one table, wherever it is shown.
+    tables = [sheet for chapter in chapters(summary) for sheet in chapter.sheets]
+    assert text.count("| --- |") == len(tables)
+    assert all(len(row) == len(t.columns) for t in tables for row in t.rows)
+    assert not re.search(r"\bnan\b", shown.replace("it is NaN", ""), re.IGNORECASE)
+
+
+def test_randopt_has_its_cost_beside_the_baselines(form: Summary, page: Page) -> None:
+    rows = {row[0]: row for row in files(page)["cost-of-baselines.csv"]}
+    mine = [c for c in form.costs if c.phase in ("search", "validation", "test")]
+    assert len(mine) == 3
+    found = dict(zip(rows["model"], rows["RandOpt@5"], strict=True))
+    assert int(found["passes"]) == len(form.members)
+    for name in ("models", "new_tokens", "prompt_tokens"):
+        assert int(found[name]) == sum(getattr(c, name) for c in mine)
+    assert int(found["models"]) > int(rows["best single member"][2])
+
+
+def test_files_stand_alone(form: Summary, page: Page) -> None:
+    found = {name: [dict(zip(rows[0], r, strict=True)) for r in rows[1:]] for name, rows in files(page).items()}
+    assert form.test is not None and form.evidence is not None and form.evidence.curves is not None
+    kept = {(float(r["sigma"]), int(r["candidate"])) for r in found["scores.csv"] if r["kept"] == "1"}
+    assert kept == {(m.perturbation.sigma, m.candidate) for m in form.members}
+    scores = {m.candidate: m.score for m in form.members}
+    told = {int(r["candidate"]): float(r["score"]) for r in found["scores.csv"]}
+    assert told.items() >= {c: round(score, 6) for c, score in scores.items()}.items()
+    assert told == {c: round(s, 6) for f in form.sigmas for c, s in zip(f.candidates, f.scores, strict=True)}
+    assert {float(r["base"]) for r in found["scores.csv"]} == {round(form.base_score, 6)}
+    joined = found["accuracy-by-k.csv"]
+    assert {(float(r["base"]), float(r["best_single"])) for r in joined} == {
+        (form.test.base.value, form.test.best.value)
+    }
+    for name in ("accuracy-by-n.csv", "accuracy-by-members.csv", "accuracy-by-share.csv"):
+        assert {float(r["base"]) for r in found[name]} == {round(form.evidence.curves.base, 6)}
+
+
+def test_tasks_have_files(form: Summary) -> None:
+    page = Page(render_report(several(form)))
+    found = files(page)
+    assert form.test is not None
+    rows = [dict(zip(found["tasks.csv"][0], r, strict=True)) for r in found["tasks.csv"][1:]]
+    assert [r["task"] for r in rows] == ["sums <a>", "letters"]
+    assert float(rows[1]["best_at_it"]) == form.test.ensemble.value
+    assert found["correlation-of-tasks.csv"][1] == ["sums <a>", "1.0", ""]
+    # A page may be written elsewhere; that file is not.
+    assert "candidates.csv in the run's folder" in page.shown
+    unfinished = replace(several(form), parts=tuple(replace(p, own=None, shared=None) for p in several(form).parts))
+    assert "Task by task" in Page(render_report(unfinished)).shown
+
+
+def test_an_example_that_nobody_answered_is_told_as_that(form: Summary) -> None:
+    assert form.evidence is not None and form.evidence.changes is not None
+    lost = Difference(0, "q", "lost", "1", None)
+    quiet = replace(form.questions[0], vote=Vote(None, None, 0.0, {}, 5))
+    told = replace(
+        form,
+        questions=(quiet, *form.questions[1:]),
+        evidence=replace(form.evidence, changes=replace(form.evidence.changes, differences=(lost,))),
+    )
+    shown = Page(render_report(told)).shown
+    assert "No member gave an answer that counts, so there is no text that stands for the vote." in shown
+    assert "The text was not kept" not in shown
+
+
+def test_the_bars_of_many_members_are_not_all_drawn(form: Summary) -> None:
+    assert form.evidence is not None and form.evidence.changes is not None
+    found = form.evidence.changes
+    many = replace(found, members=found.members * 10, candidates=tuple(range(50)))
+    shown = changes.render(many)
+    assert shown.sheet is not None
+    assert len(shown.sheet.rows) == 51
+    assert "member 13" not in shown.alternative
+    assert "The first 12 members; the table has all 50." in shown.caption
+    assert len(shown.data.splitlines()) == 52
+
+
 def test_words_from_outside_do_nothing_in_markdown(form: Summary) -> None:
     evil = "<script>alert(1)</script> | [x](http://e) `c` \ud800"
     text = render_markdown(replace(form, name=evil, baselines=tuple(replace(b, title=evil) for b in form.baselines)))
@@ -219,20 +396,14 @@ def test_a_run_without_evidence_or_baselines_still_renders(form: Summary) -> Non
 
 
 def test_each_of_several_tasks_has_its_row(form: Summary) -> None:
-    each = [
-        PartFigures(
-            name, 0.5, share(20, 40), form.members, form.test, form.test, (("sums <a>", 1.0), ("letters", float("nan")))
-        )
-        for name in ("sums <a>", "letters")
-    ]
-    found = Page(render_report(replace(form, parts=tuple(each))))
+    found = Page(render_report(several(form)))
     assert not found.open
     assert form.test is not None
     assert "Task by task" in found.shown
     right = f"{form.test.ensemble.value * 100:.1f}"
     assert re.search(rf"sums <a>\s*{form.test.questions}.*{right}", found.shown)
     assert "Specialists or generalists?" in found.shown
-    assert json.loads(render_json(replace(form, parts=tuple(each))))["parts"][0]["correlation"][1] == ["letters", None]
+    assert json.loads(render_json(several(form)))["parts"][0]["correlation"][1] == ["letters", None]
 
 
 def test_candidates_that_failed_are_counted_and_named(make_summary: Callable[..., Summary]) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from thickets.analysis.curves import CurveFigures, CurvePoint
+from thickets.analysis.density import DensityCurve, DensityFigures
 from thickets.analysis.statistics import Interval
-from thickets.report import curves, wording
+from thickets.report import curves, density, wording
 from thickets.report.axis import axis_over
 from thickets.report.figures import DOTS, _dots, _whole_ticks
 from thickets.report.sections.cost import in_words
@@ -97,6 +99,19 @@ def test_a_chart_of_any_number_of_curves_is_drawn(lines: int) -> None:
     shown = curves.render(figures)[-1]
     assert str(shown.svg).count("<svg") == 2
     assert len(shown.data.splitlines()) == 1 + 2 * lines
+    assert curves.sheets(figures) == [f.sheet for f in curves.render(figures)]
+
+
+@pytest.mark.parametrize("margins", [1, 3, 12, 13, 60, 61])
+def test_a_table_of_margins_has_zero_and_is_short(margins: int) -> None:
+    grid = tuple((i - margins // 3) / 100 for i in range(margins))
+    half = Interval(0.5, 0.4, 0.6)
+    curve = DensityCurve(None, 10, 0, (half,) * margins, (0.5,) * margins, (half,) * margins)
+    figures = DensityFigures(0.5, 20, grid, (replace(curve, sigma=0.1), curve), (0.5,) * margins, 0.1)
+    shown = density.sheet(figures)
+    assert "0" in [row[0] for row in shown.rows]
+    assert 1 <= len(shown.rows) <= 13
+    assert {len(row) for row in shown.rows} == {len(shown.columns)}
 
 
 @pytest.mark.parametrize(

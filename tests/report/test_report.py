@@ -218,7 +218,7 @@ def test_no_number_is_printed_as_nan(make_summary: Make) -> None:
     nan = Interval(float("nan"), 0.0, 1.0)
     odd = replace(summary, test=replace(summary.test, best=nan, base_abstained=float("nan")), notes=(), failures=())
     html = render_report(odd)
-    assert not re.search(r"\b(nan|inf)\b", html.replace("NaN", ""), re.IGNORECASE)
+    assert not re.search(r"\b(nan|inf)\b", html, re.IGNORECASE)
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, None])
@@ -235,7 +235,9 @@ def test_hostile_text_is_inert(make_summary: Make, text: str | None) -> None:
     assert not [link for link in links if not link.startswith(("#", CSV))]
     assert not any("src" in attrs for _, attrs in found.tags)
     assert len(found.data["questions"]) == 6
-    assert "49" not in found.texts.get("h1", [])
+    # A template in a name is a name: it is shown as it was written.
+    name = (text or "").replace("\ud800", "")
+    assert " ".join(name.split()) == " ".join("".join(found.texts.get("h1", [])).split())
 
 
 def test_hostile_text_arrives_as_it_was(make_summary: Make) -> None:

@@ -44,6 +44,12 @@ def test_an_example_starts(path: Path, llama: Path, tmp_path: Path, monkeypatch:
     assert len(summary.members) == 2
 
 
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_an_example_decides_or_says_why_not(path: Path) -> None:
+    splits = parse(read_toml(path)).splits
+    assert splits.validation >= 50 or "too few for a validation split" in path.read_text()
+
+
 def test_there_are_examples() -> None:
     assert {p.stem for p in EXAMPLES} >= {"sentiment", "countdown", "gsm8k", "words", "math500"}
 
@@ -56,7 +62,7 @@ def test_gsm8k_from_its_published_files(llama: Path, tmp_path: Path) -> None:
     small = {
         "model": {"name": str(llama), "dtype": "float32"},
         "task": {"data": str(GSM8K / "train.jsonl"), "test_data": str(GSM8K / "test.jsonl")},
-        "splits": {"selection": 6, "test": 5},
+        "splits": {"selection": 6, "validation": 4, "test": 5},
         "search": {"population": 2},
         "ensemble": {"top_k": 1},
         "generation": {"max_new_tokens": 4},

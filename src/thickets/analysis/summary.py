@@ -41,13 +41,14 @@ class MemberFigures:
 @dataclass(frozen=True)
 class SigmaFigures:
     """All candidates of one sigma. `density` is the share that reaches the base's score on the selection split;
-    a failed candidate does not reach it.
+    a failed candidate does not reach it, and has no place in `scores` and `candidates`, which go together.
     """
 
     sigma: float
     tried: int
     failed: int
     scores: tuple[float, ...]
+    candidates: tuple[int | None, ...]
     density: Interval
 
 
@@ -225,9 +226,10 @@ def _parts(run: Run, shared: Voted | None) -> Iterator[PartFigures]:
 
 def _sigma(sigma: float, candidates: Sequence[TrialScore], base: TrialScore | None) -> SigmaFigures:
     mine = [t for t in candidates if isinstance(t.perturbation, Perturbation) and t.perturbation.sigma == sigma]
-    scores = tuple(t.score for t in mine if t.failure is None)
+    scored = [t for t in mine if t.failure is None]
+    scores, numbers = tuple(t.score for t in scored), tuple(t.candidate for t in scored)
     reached = reaching(scores, base.score) if base else 0
-    return SigmaFigures(sigma, len(mine), len(mine) - len(scores), scores, share(reached, len(mine)))
+    return SigmaFigures(sigma, len(mine), len(mine) - len(scores), scores, numbers, share(reached, len(mine)))
 
 
 def _tested(found: Voted) -> dict[int, tuple[Outcome, ...]]:

@@ -1,9 +1,14 @@
-"""Shows a run's progress on a terminal, or as plain lines elsewhere. Knows nothing of how candidates are evaluated."""
+"""Shows a run's progress on a terminal, or as plain lines elsewhere, and what is left when it is stopped.
+
+Knows nothing of how candidates are evaluated.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
@@ -173,3 +178,20 @@ def make_progress(how: Literal["auto", "plain", "off"]) -> Progress:
         return Progress()
     console = Console(stderr=True)
     return LiveProgress(console) if how == "auto" and sys.stderr.isatty() else PlainProgress(console)
+
+
+def stopped(directory: Path) -> None:
+    """What Ctrl-C leaves."""
+    print(
+        f"\nthickets: stopped. Every finished trial is kept in {directory}; the same command goes on.",
+        file=sys.stderr,
+    )
+
+
+def quiet_libraries() -> None:
+    """Keep transformers' own progress bars and advice out of ours."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -23,8 +23,7 @@ def landscape(
     model: Annotated[str | None, Parameter(help="The base model, where it is not where it was.")] = None,
 ) -> None:
     """Score a plane through the base and two members of a finished run, and draw it. Goes on after a kill."""
-    from thickets.cli.display import make_progress
-    from thickets.cli.main import quiet_libraries, stopped
+    from thickets.cli.display import make_progress, quiet_libraries, stopped
     from thickets.planes import Wanted
     from thickets.planes import landscape as evaluate
 

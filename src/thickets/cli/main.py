@@ -37,7 +37,7 @@ RunDirectory = Annotated[Path, Parameter(help="The run's directory, as `thickets
 
 def _run(config: Path | None, flags: dict[str, Any]) -> None:
     """Search around a model, keep the best, vote, and write a report. The same command goes on after a kill."""
-    from thickets.cli.display import make_progress
+    from thickets.cli.display import make_progress, quiet_libraries, stopped
     from thickets.cli.tables import print_result
     from thickets.randopt import execute
 
@@ -51,14 +51,6 @@ def _run(config: Path | None, flags: dict[str, Any]) -> None:
     print_result(summary, parsed.directory)
 
 
-def stopped(directory: Path) -> None:
-    """What Ctrl-C leaves."""
-    print(
-        f"\nthickets: stopped. Every finished trial is kept in {directory}; the same command goes on.",
-        file=sys.stderr,
-    )
-
-
 app.command(with_config_flags(_run), name="run")
 app.command(signals)
 app.command(signals_landscape)
@@ -69,6 +61,8 @@ def _diffuse(config: Path | None, flags: dict[str, Any]) -> None:
 
     The same command goes on after a kill.
     """
+    from thickets.cli.display import quiet_libraries
+
     settings = merge(read_toml(config) if config else {}, flags)
     parsed = validate(DiffuseConfig, settings, str(config) if config else "the command line")
     quiet_libraries()
@@ -98,6 +92,7 @@ def _plan(
     json: Annotated[bool, Parameter(help="Print JSON.", negative="")] = False,
 ) -> None:
     """Say what a run will take before it is started: tokens, hours, disk, memory. Starts nothing."""
+    from thickets.cli.display import quiet_libraries
     from thickets.cli.plan import as_json, print_plan
     from thickets.plan import Given, make_plan
 
@@ -123,14 +118,14 @@ def _baseline(
     model: Annotated[str | None, Parameter(help="The base model, where it is not where it was.")] = None,
 ) -> None:
     """Add baselines to a finished run, the default ones if none are named, and write its report again."""
-    from thickets.cli.tables import print_baselines, print_result
+    from thickets.cli.tables import print_names, print_result
 
     if every:
         from thickets.baselines.base import baseline_names
 
-        print_baselines(baseline_names())
+        print_names("baseline", "what RandOpt is held against", baseline_names())
         return
-    from thickets.cli.display import make_progress
+    from thickets.cli.display import make_progress, quiet_libraries, stopped
     from thickets.randopt import add_baselines
 
     config = read_run(run, flags)
@@ -178,6 +173,7 @@ def ask(
     device: Annotated[str, Parameter(help="Where to run: cpu, cuda, cuda:1.")] = "auto",
 ) -> None:
     """Ask an ensemble: all members' answers and their vote."""
+    from thickets.cli.display import quiet_libraries
     from thickets.cli.tables import print_answer
     from thickets.config import EngineConfig
     from thickets.ensemble import Ensemble
@@ -204,6 +200,7 @@ def weights(
     json: Annotated[bool, Parameter(negative="", help="Print JSON, every tensor on its own.")] = False,
 ) -> None:
     """List what a perturbation would move, with sizes, standard deviations and steps, and what stays and why."""
+    from thickets.cli.display import quiet_libraries
     from thickets.cli.weights import print_survey, survey
 
     scope = {"include": include, "exclude": exclude}
@@ -232,6 +229,7 @@ def export(
     device: Annotated[str, Parameter(help="Where to work the weights out: cpu, cuda.")] = "auto",
 ) -> None:
     """Write one member, or the model that a baseline made, as an ordinary Hugging Face folder."""
+    from thickets.cli.display import quiet_libraries
     from thickets.ensemble import Ensemble, is_single, read_single
     from thickets.export import engine_for_export, export_member, export_single
 
@@ -251,19 +249,20 @@ def tasks(
     rewards: Annotated[bool, Parameter(negative="", help="List the built-in rewards for data of your own.")] = False,
 ) -> None:
     """List the tasks, or the built-in rewards."""
-    from thickets.cli.tables import print_rewards, print_tasks
+    from thickets.cli.tables import print_names
     from thickets.tasks import task_summaries
     from thickets.tasks.rewards import reward_summaries
 
     if rewards:
-        print_rewards(reward_summaries())
+        print_names("reward", "what it gives", reward_summaries())
     else:
-        print_tasks(task_summaries())
+        print_names("task", "what it asks", task_summaries())
 
 
 def _check(task: Path | None, flags: dict[str, Any]) -> None:
     """Show three prompts, what a right, a wrong and an empty answer score, and the splits; nothing is run."""
     from thickets.cli.check import check, print_check
+    from thickets.cli.display import quiet_libraries
 
     is_file = task is not None and (task.suffix == ".toml" or len(task.parts) > 1)
     settings = read_toml(task) if task is not None and is_file else {}
@@ -290,6 +289,7 @@ def doctor(
     model: Annotated[str | None, Parameter(help="The same for a model alone.")] = None,
 ) -> None:
     """Say what this machine has, what is missing, and which engine would be used; and the same of a cluster."""
+    from thickets.cli.display import quiet_libraries
     from thickets.cli.doctor import examine
     from thickets.cli.tables import print_findings
 
@@ -306,15 +306,6 @@ def doctor(
     print_findings(findings)
     if any(f.state == "missing" for f in findings):
         sys.exit(1)
-
-
-def quiet_libraries() -> None:
-    """Keep transformers' own progress bars and advice out of ours."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def main() -> None:

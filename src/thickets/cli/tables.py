@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,28 +10,24 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from thickets.analysis.answer import Standing, sentences, standings
-from thickets.analysis.statistics import Interval, Paired
+from thickets.analysis.answer import sentences
 from thickets.analysis.summary import Summary
 from thickets.cli.doctor import Finding
-from thickets.cli.evidence import print_evidence
 from thickets.ensemble import Answer, Member
+from thickets.report.chapters import Chapter, chapters, results, task_by_task
+from thickets.report.figure import Sheet
 
-
-def percent(value: Interval | float | None) -> str:
-    """`58.8 %`, with the interval where there is one."""
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.1%}".replace("%", " %")
-    return f"{value.value * 100:.1f} % ({value.low * 100:.1f} to {value.high * 100:.1f})"
+# What a page sets finely, as it is typed.
+_TYPED = str.maketrans({"\u202f": " ", "−": "-"})
+# Columns of a log or a pipe whose width nobody named: no table is torn apart at 80.
+_WIDE = 160
 
 
 def print_result(summary: Summary, directory: Path) -> None:
     """What a finished run ends with: the figures, the sentence, where the report is."""
-    console = Console()
-    _standings(console, summary)
-    _parts(console, summary)
+    console = _console()
+    for chapter in (*results(summary), *task_by_task(summary)):
+        _chapter(console, chapter)
     for sentence in sentences(summary):
         console.print(sentence, markup=False, highlight=False)
     print(f"run: {directory}")
@@ -39,111 +36,38 @@ def print_result(summary: Summary, directory: Path) -> None:
 
 def print_summary(summary: Summary) -> None:
     """The whole run in the terminal."""
-    console = Console()
+    console = _console()
     state = "finished" if summary.finished else f"unfinished: {summary.tried} of {summary.population} candidates"
     console.print(f"[bold]{escape(summary.name)}[/]: {state}", highlight=False)
     for sentence in sentences(summary):
         console.print(sentence, markup=False, highlight=False)
-    _standings(console, summary)
-    print_evidence(console, summary)
-    _parts(console, summary)
-    _sigmas(console, summary)
-    if summary.members:
-        _members(console, summary)
-    _costs(console, summary)
-    for reason, count in summary.failures:
-        console.print(f"{count} candidates failed: {reason}", markup=False, highlight=False)
-    for note in summary.notes:
-        console.print(note, markup=False, highlight=False)
+    for chapter in chapters(summary):
+        _chapter(console, chapter)
 
 
-def _standings(console: Console, summary: Summary) -> None:
-    """Base, baselines and RandOpt@K on both held-out splits, and what is missing."""
-    for held_out in (summary.validation, summary.test):
-        if held_out is None:
-            continue
-        k, found = len(summary.members), standings(summary, held_out.split)
-        table = Table(title=f"{held_out.split}: {held_out.questions} questions", title_justify="left")
-        p = "p (Holm)" if any(s.adjusted is not None for s in found) else "p"
-        # Half a name says little; numbers may stand on two lines where the terminal is narrow.
-        table.add_column("", no_wrap=True)
-        for column in ("passes", "right (95 % interval)", f"RandOpt@{k} minus it, points", p):
-            table.add_column(column, justify="right" if column == "passes" else "left")
-        for s in found:
-            over = ("", "") if s.randopt_over is None else (points(s.randopt_over), _p_value(s))
-            table.add_row(escape(s.title), str(s.passes), percent(s.accuracy), *over)
-        console.print(table)
-    if summary.test is not None:
-        for b in summary.baselines:
-            if b.reason is not None:
-                console.print(f"{b.title}: {b.reason}", markup=False, highlight=False)
+def _console() -> Console:
+    found = Console()
+    return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=_WIDE)
 
 
-def _p_value(standing: Standing) -> str:
-    p = standing.adjusted
-    if p is None and standing.randopt_over is not None:
-        p = standing.randopt_over.p_value
-    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+def _chapter(console: Console, chapter: Chapter) -> None:
+    console.print(f"\n[bold]{escape(chapter.title)}[/]", highlight=False)
+    for sentence in chapter.words:
+        console.print(sentence.translate(_TYPED), markup=False, highlight=False)
+    for sheet in chapter.sheets:
+        console.print(_table(sheet, titled=len(chapter.sheets) > 1))
 
 
-def points(gain: Paired) -> str:
-    """`+4.2 (+0.8 to +7.9)`."""
-    d = gain.difference
-    return f"{d.value * 100:+.1f} ({d.low * 100:+.1f} to {d.high * 100:+.1f})"
-
-
-def _parts(console: Console, summary: Summary) -> None:
-    """Each of several tasks by itself, and how the candidates' ranks go together."""
-    if not summary.parts:
-        return
-    table = Table(title="each task by itself", title_justify="left")
-    for column in ("task", "base", "best over all", "best at this task"):
-        table.add_column(column)
-    for part in summary.parts:
-        own, shared = part.own, part.shared
-        rights = (own and own.base, shared and shared.ensemble, own and own.ensemble)
-        table.add_row(escape(part.name), *(percent(r or None) for r in rights))
-    console.print(table)
-    related = Table(title="correlation of the candidates' ranks between tasks", title_justify="left")
-    for column in ("", *(part.name for part in summary.parts)):
-        related.add_column(escape(column))
-    for part in summary.parts:
-        related.add_row(escape(part.name), *("–" if r != r else f"{r:.2f}" for _, r in part.correlation))
-    console.print(related)
-
-
-def _sigmas(console: Console, summary: Summary) -> None:
-    table = Table(title=f"candidates; base score {summary.base_score:.3f} on selection", title_justify="left")
-    for column in ("sigma", "tried", "failed", "best", "at or above base (95 % interval)"):
-        table.add_column(column)
-    for s in summary.sigmas:
-        best = f"{max(s.scores):.3f}" if s.scores else "–"
-        density = percent(s.density) if s.scores else "–"
-        table.add_row(f"{s.sigma:g}", str(s.tried), str(s.failed), best, density)
-    console.print(table)
-
-
-def _members(console: Console, summary: Summary) -> None:
-    table = Table(title="members", title_justify="left")
-    for column in ("rank", "candidate", "sigma", "seed", "score on selection", "right on test"):
-        table.add_column(column, no_wrap=column == "seed")  # half a seed is of no use
-    for m in summary.members:
-        p = m.perturbation
-        sigma = f"{p.sign * p.sigma:g}"
-        table.add_row(str(m.rank), str(m.candidate), sigma, str(p.seed), f"{m.score:.3f}", percent(m.held_out))
-    console.print(table)
-
-
-def _costs(console: Console, summary: Summary) -> None:
-    table = Table(title="cost", title_justify="left")
-    for column in ("phase", "models", "prompt tokens", "new tokens", "seconds", "placing weights"):
-        table.add_column(column)
-    for c in summary.costs:
-        share = c.switch_seconds / c.seconds if c.seconds else 0.0
-        table.add_row(
-            c.phase, str(c.models), f"{c.prompt_tokens:,}", f"{c.new_tokens:,}", f"{c.seconds:.1f}", percent(share)
-        )
-    console.print(table)
+def _table(sheet: Sheet, titled: bool) -> Table:
+    table = Table(title=escape(sheet.title) if titled else None, title_justify="left")
+    for number, column in enumerate(sheet.columns):
+        # Half a name or half a seed says little; an interval may stand on two lines where the terminal is narrow.
+        whole = number == 0 or not any(" " in row[number] for row in sheet.rows)
+        table.add_column(escape(column.translate(_TYPED)), justify="right" if number else "left", no_wrap=whole)
+    for number, row in enumerate(sheet.rows):
+        style = "bold" if number in sheet.strong else None
+        table.add_row(*(escape(cell.translate(_TYPED)) for cell in row), style=style)
+    return table
 
 
 def print_answer(answer: Answer, members: Sequence[Member]) -> None:
@@ -164,31 +88,11 @@ def print_answer(answer: Answer, members: Sequence[Member]) -> None:
         console.print(f"{answer.key} ({of})", markup=False, highlight=False)
 
 
-def print_tasks(summaries: Mapping[str, str]) -> None:
-    """Names and what they are."""
+def print_names(what: str, heading: str, summaries: Mapping[str, str]) -> None:
+    """Names of one kind of thing, and a line about each below `heading`."""
     table = Table()
-    table.add_column("task")
-    table.add_column("what it asks")
-    for name, summary in summaries.items():
-        table.add_row(name, summary)
-    Console().print(table)
-
-
-def print_baselines(summaries: Mapping[str, str]) -> None:
-    """Names and what they are."""
-    table = Table()
-    table.add_column("baseline")
-    table.add_column("what RandOpt is held against")
-    for name, summary in summaries.items():
-        table.add_row(name, escape(summary))
-    Console().print(table)
-
-
-def print_rewards(summaries: Mapping[str, str]) -> None:
-    """Names and what they give."""
-    table = Table()
-    table.add_column("reward")
-    table.add_column("what it gives")
+    table.add_column(what)
+    table.add_column(heading)
     for name, summary in summaries.items():
         table.add_row(name, escape(summary))
     Console().print(table)

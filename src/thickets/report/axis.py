@@ -28,8 +28,13 @@ class Axis:
         return f"{(high - low) / (self.high - self.low) * 100:.2f}%"
 
 
-def axis_over(intervals: Iterable[Interval], least: float, bounds: tuple[float, float], *others: float) -> Axis:
-    """A scale that holds the intervals and `others`, at least `least` wide, within `bounds`, ending on ticks."""
+def axis_over(
+    intervals: Iterable[Interval], least: float, bounds: tuple[float, float], *others: float, steps: int = 5
+) -> Axis:
+    """A scale that holds the intervals and `others`, at least `least` wide, within `bounds`, ending on ticks.
+
+    It has about `steps` of them: as many as there is room for their numbers.
+    """
     from matplotlib.ticker import MaxNLocator
 
     given = [v for i in intervals for v in (i.low, i.high, i.value)]
@@ -37,6 +42,6 @@ def axis_over(intervals: Iterable[Interval], least: float, bounds: tuple[float, 
     low, high = min(values), max(values)
     spare = max(0.0, least - (high - low)) / 2
     low, high = low - spare, high + spare
-    ticks = [float(t) for t in MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
+    ticks = [float(t) for t in MaxNLocator(nbins=steps, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
     inside = [t for t in ticks if bounds[0] - 1e-9 <= t <= bounds[1] + 1e-9]
     return Axis(max(min(ticks), bounds[0]), min(max(ticks), bounds[1]), tuple(round(t, 6) + 0.0 for t in inside))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from thickets.analysis.comparison import ComparedRun, Comparison, SigmaDensity
 from thickets.analysis.statistics import Interval
-from thickets.report.figure import Figure, table
-from thickets.report.sheet import Sheet, render_sheet
+from thickets.report.figure import Figure, Sheet, table
+from thickets.report.sheet import render_sheet
 from thickets.report.svg import BEST, INK, LINE, MUTED, VOTE, Size, draw, legend_above, standalone
-from thickets.report.wording import NONE, capped, count, percent, points, sigma
+from thickets.report.wording import NONE, bounds, capped, count, percent, points_with_interval, sigma, with_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,27 +125,23 @@ def _density_rows(run: ComparedRun) -> Iterator[list[str]]:
             "" if first else size_of(run),
             "" if first else run.task,
             "all" if found.sigma is None else sigma(found.sigma),
-            f"{_share(found.density)} of {found.tried}",
-            _range(found.with_luck),
+            f"{with_interval(found.density)} of {found.tried}",
+            bounds(found.with_luck),
             percent(found.by_chance),
         ]
 
 
 def _result_row(run: ComparedRun, controls: Sequence[str]) -> list[str]:
-    accuracy = {c.name: _share(c.accuracy) for c in run.controls}
+    accuracy = {c.name: with_interval(c.accuracy) for c in run.controls}
     gain = run.gain.difference if run.gain else None
-    over = NONE if gain is None else f"{points(gain.value)} ({points(gain.low)} to {points(gain.high)})"
-    vote = f"{_share(run.ensemble)} @{run.top_k}"
-    return [run.model, _share(run.base), vote, over, *(accuracy.get(c, NONE) for c in controls)]
-
-
-def _share(interval: Interval | None) -> str:
-    return NONE if interval is None else f"{percent(interval.value)} ({_range(interval)})"
-
-
-def _range(interval: Interval) -> str:
-    low, high = (percent(v).removesuffix("\u202f%") for v in (interval.low, interval.high))
-    return f"{low} to {high}"
+    vote = f"{with_interval(run.ensemble)} @{run.top_k}"
+    return [
+        run.model,
+        with_interval(run.base),
+        vote,
+        points_with_interval(gain),
+        *(accuracy.get(c, NONE) for c in controls),
+    ]
 
 
 def size_of(run: ComparedRun) -> str:

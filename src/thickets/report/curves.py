@@ -6,38 +6,93 @@ Knows nothing of how accuracy was measured.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thickets.analysis.curves import CurveFigures, CurvePoint
-from thickets.report.figure import Figure, table
+from thickets.report.figure import Figure, Sheet, table
 from thickets.report.svg import BASE, BEST, LINE, VOTE, Size, draw, legend_above
-from thickets.report.wording import count, percent
+from thickets.report.wording import NONE, count, percent, with_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_N, _K = "What more candidates are worth", "What more members are worth"
+_SHARE = "How large a share should vote"
 # Curves for more numbers of candidates than this cannot be told apart.
 _LINES = 4
-_HOW = (
+HOW = (
     "Measured on the selection questions by cross-fitting: members chosen on one half vote on the other, so the level "
     "is a little below that of the run, which chooses on all of them. Bands: where 95 % of random halves and subsets "
     "of candidates lie."
 )
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """What is worth showing: each empty with fewer than two points. `one` is the best single beside `by_n`."""
+
+    by_n: Sequence[CurvePoint]
+    one: Sequence[CurvePoint]
+    by_k: Sequence[CurvePoint]
+    shares: Mapping[int, Sequence[CurvePoint]]
+
+
 def render(figures: CurveFigures) -> list[Figure]:
     """The charts that have at least two points: against N, against K, against K / N."""
-    by_n, by_k = figures.against_n(), figures.against_k()
-    shares = {n: points for n, points in figures.against_share().items() if len(points) > 1}
+    found = _shown(figures)
     return [
-        *([_by_n(figures, by_n)] if len(by_n) > 1 else []),
-        *([_by_k(figures, by_k)] if len(by_k) > 1 else []),
-        *([_by_share(figures, shares)] if len(shares) > 1 else []),
+        *([_by_n(figures, found)] if found.by_n else []),
+        *([_by_k(figures, found.by_k)] if found.by_k else []),
+        *([_by_share(figures, found.shares)] if found.shares else []),
     ]
 
 
-def _by_n(figures: CurveFigures, points: Sequence[CurvePoint]) -> Figure:
-    one = [p for p in figures.against_n(1) if p.n >= points[0].n] if figures.top_k > 1 else []
+def sheets(figures: CurveFigures) -> list[Sheet]:
+    """The same as tables, in the same order; draws nothing."""
+    found = _shown(figures)
+    return [
+        *([_n_sheet(figures, found)] if found.by_n else []),
+        *([_k_sheet(figures, found.by_k)] if found.by_k else []),
+        *([_share_sheet(found.shares)] if found.shares else []),
+    ]
+
+
+def _shown(figures: CurveFigures) -> _Shown:
+    by_n, by_k = figures.against_n(), figures.against_k()
+    one = [p for p in figures.against_n(1) if p.n >= by_n[0].n] if figures.top_k > 1 and by_n else []
+    shares = {n: points for n, points in figures.against_share().items() if len(points) > 1}
+    chosen = {n: shares[n] for n in sorted(shares)[-_LINES:]} if len(shares) > 1 else {}
+    return _Shown(by_n if len(by_n) > 1 else [], one, by_k if len(by_k) > 1 else [], chosen)
+
+
+def _n_sheet(figures: CurveFigures, found: _Shown) -> Sheet:
+    single = {p.n: with_interval(p.accuracy) for p in found.one}
+    rows = [
+        (count(p.n), with_interval(p.accuracy), *([single.get(p.n, NONE)] if single else []), percent(figures.base))
+        for p in found.by_n
+    ]
+    columns = ("candidates tried (N)", f"vote of the best {figures.top_k} (band)")
+    return Sheet(_N, (*columns, *(["best single (band)"] if single else []), "base"), rows)
+
+
+def _k_sheet(figures: CurveFigures, points: Sequence[CurvePoint]) -> Sheet:
+    columns = ("members that vote (K)", "K / N", "vote (band)", "base")
+    rows = [(count(p.k), percent(p.k / p.n), with_interval(p.accuracy), percent(figures.base)) for p in points]
+    return Sheet(_K, columns, rows)
+
+
+def _share_sheet(shares: Mapping[int, Sequence[CurvePoint]]) -> Sheet:
+    rows = [
+        (count(p.n), count(p.k), percent(p.k / p.n), with_interval(p.accuracy))
+        for points in shares.values()
+        for p in points
+    ]
+    return Sheet(_SHARE, ("candidates tried (N)", "members that vote (K)", "K / N", "vote (band)"), rows)
+
+
+def _by_n(figures: CurveFigures, found: _Shown) -> Figure:
+    points, one = found.by_n, found.one
     words = (
         f"Accuracy of the vote of the best {figures.top_k} against the number of candidates tried: "
         f"{_ends(points, 'n', 'candidates')}; base {percent(figures.base)}."
@@ -51,11 +106,12 @@ def _by_n(figures: CurveFigures, points: Sequence[CurvePoint]) -> Figure:
 
     return Figure(
         "accuracy-by-n.csv",
-        "What more candidates are worth",
+        _N,
         draw("accuracy-by-n", words, 320, paint),
         words,
-        _data([*one, *points]),
-        _HOW,
+        _data(figures, [*one, *points]),
+        HOW,
+        _n_sheet(figures, found),
     )
 
 
@@ -72,17 +128,17 @@ def _by_k(figures: CurveFigures, points: Sequence[CurvePoint]) -> Figure:
 
     return Figure(
         "accuracy-by-members.csv",
-        "What more members are worth",
+        _K,
         draw("accuracy-by-members", words, 320, paint),
         words,
-        _data(points),
-        f"The upright line is what this run keeps (K = {figures.top_k}). {_HOW}",
+        _data(figures, points),
+        f"The upright line is what this run keeps (K = {figures.top_k}). {HOW}",
+        _k_sheet(figures, points),
     )
 
 
 def _by_share(figures: CurveFigures, shares: Mapping[int, Sequence[CurvePoint]]) -> Figure:
-    chosen = sorted(shares)[-_LINES:]
-    best = {n: max(shares[n], key=lambda p: p.accuracy.value) for n in chosen}
+    best = {n: max(points, key=lambda p: p.accuracy.value) for n, points in shares.items()}
     parts = [
         f"of {count(n)} candidates {percent(p.accuracy.value)} at best, with {p.k} voting ({percent(p.k / n)})"
         for n, p in best.items()
@@ -90,26 +146,20 @@ def _by_share(figures: CurveFigures, shares: Mapping[int, Sequence[CurvePoint]])
     words = f"Accuracy of the vote against the share of candidates that vote: {'; '.join(parts)}."
 
     def paint(axes: Axes, size: Size) -> None:
-        for number, n in enumerate(chosen, 1):
-            last = number == len(chosen)
-            _line(
-                axes,
-                [p.k / p.n for p in shares[n]],
-                shares[n],
-                VOTE,
-                f"N = {count(n)}",
-                strength=0.2 + 0.8 * (number / len(chosen)),
-                band=last,
-            )
+        for number, (n, points) in enumerate(shares.items(), 1):
+            last = number == len(shares)
+            strength = 0.2 + 0.8 * (number / len(shares))
+            _line(axes, [p.k / p.n for p in points], points, VOTE, f"N = {count(n)}", strength, band=last)
         _finish(axes, size, figures, "share of the candidates that vote (K / N)", None)
 
     return Figure(
         "accuracy-by-share.csv",
-        "How large a share should vote",
+        _SHARE,
         draw("accuracy-by-share", words, 320, paint),
         words,
-        _data(figures.points),
-        f"A line for each number of candidates; the band is that of the largest. {_HOW}",
+        _data(figures, figures.points),
+        f"A line for each number of candidates; the band is that of the largest. {HOW}",
+        _share_sheet(shares),
     )
 
 
@@ -118,12 +168,12 @@ def _ends(points: Sequence[CurvePoint], name: str, what: str) -> str:
     return f"{first}, {last} {what}"
 
 
-def _data(points: Sequence[CurvePoint]) -> str:
-    return table(("n", "k", "share", "accuracy", "low", "high"), map(_row, points))
-
-
-def _row(p: CurvePoint) -> tuple[float, ...]:
-    return p.n, p.k, *(round(v, 6) for v in (p.k / p.n, p.accuracy.value, p.accuracy.low, p.accuracy.high))
+def _data(figures: CurveFigures, points: Sequence[CurvePoint]) -> str:
+    rows = (
+        (p.n, p.k, *(round(v, 6) for v in (p.k / p.n, p.accuracy.value, p.accuracy.low, p.accuracy.high, figures.base)))
+        for p in points
+    )
+    return table(("n", "k", "share", "accuracy", "low", "high", "base"), rows)
 
 
 def _line(

@@ -5,31 +5,60 @@ Knows nothing of how density is counted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from thickets.analysis.density import DensityCurve, DensityFigures
-from thickets.report.figure import Figure, table
+from thickets.report.figure import Figure, Sheet, table
 from thickets.report.svg import BASE, BEST, LINE, VOTE, Size, draw, legend_above
-from thickets.report.wording import decimal, percent, sigma
+from thickets.report.wording import bounds, decimal, percent, sigma, with_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # More lines than this cannot be told apart; the largest sigmas are drawn then, and the data has them all.
 _LINES = 5
+# Margins in the table to read; the file has them all.
+_ROWS = 12
+_TITLE = "Expert density against the margin"
 
 
 def render(figures: DensityFigures) -> Figure:
     """The chart of one run, or of one task of it."""
     return Figure(
         name="density.csv",
-        title="Expert density against the margin",
+        title=_TITLE,
         svg=draw("density", _in_words(figures), 340, lambda axes, size: _paint(axes, size, figures)),
         alternative=_in_words(figures),
         data=table(_COLUMNS, _rows(figures)),
         caption=_caption(figures),
+        sheet=sheet(figures),
     )
+
+
+def sheet(figures: DensityFigures) -> Sheet:
+    """The curves at about a dozen margins, zero among them; draws nothing."""
+    *each, everyone = figures.curves
+    own = each if len(each) > 1 else []
+    columns = (
+        *("margin m", "all candidates (95 %)", "with the base's luck", "chance alone", "base, questions redrawn"),
+        *(f"σ\u00a0{sigma(c.sigma or 0.0)}" for c in own),
+    )
+    step = math.ceil(len(figures.margins) / _ROWS)
+    rows = [
+        (
+            f"{margin:+g}".replace("-", "−") if margin else "0",
+            with_interval(everyone.reached[i]),
+            bounds(everyone.with_luck[i]),
+            percent(everyone.by_chance[i]),
+            percent(figures.resampled[i]),
+            *(percent(c.reached[i].value) for c in own),
+        )
+        for i, margin in enumerate(figures.margins)
+        if (i - figures.zero) % step == 0
+    ]
+    return Sheet(_TITLE, columns, rows)
 
 
 def _caption(figures: DensityFigures) -> str:

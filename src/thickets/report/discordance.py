@@ -9,14 +9,15 @@ import math
 from typing import TYPE_CHECKING
 
 from thickets.analysis.discordance import Discordance, DiscordanceFigures
-from thickets.report.figure import Figure, table
+from thickets.report.figure import Figure, Sheet, table
 from thickets.report.svg import BEST, INK, LINE, MUTED, VOTE, Size, draw
-from thickets.report.wording import NONE, capped, percent, sigma
+from thickets.report.wording import NONE, capped, count, percent, sigma
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _NAME = 18
+_SPECTRUM = "Spectrum of the correlations"
 
 
 def render(figures: DiscordanceFigures) -> Figure:
@@ -35,7 +36,8 @@ def render(figures: DiscordanceFigures) -> Figure:
                 for i, (name, row) in enumerate(zip(figures.names, figures.correlation, strict=True))
             ),
         ),
-        caption=_caption(figures),
+        caption=caption(figures),
+        sheet=sheets(figures)[0],
     )
 
 
@@ -46,7 +48,7 @@ def render_spectrum(figures: DiscordanceFigures) -> Figure:
     height = 60 + 30 * max(len(figures.spectrum), 1)
     return Figure(
         name="spectrum.csv",
-        title="Spectrum of the correlations",
+        title=_SPECTRUM,
         svg=draw("spectrum", alternative, height, lambda axes, _: _paint_spectrum(axes, figures)),
         alternative=alternative,
         data=table(("eigenvalue", "share"), ((i, round(v, 6)) for i, v in enumerate(figures.spectrum, 1))),
@@ -54,7 +56,34 @@ def render_spectrum(figures: DiscordanceFigures) -> Figure:
             "One long bar: one ranking of the perturbations serves everything. Even bars: each thing has its own. "
             "The line is where all bars would end if nothing went together."
         ),
+        sheet=sheets(figures)[-1],
     )
+
+
+def sheets(figures: DiscordanceFigures) -> list[Sheet]:
+    """Correlations, the discordance within each sigma, and the spectrum as tables; draws nothing."""
+    rows = zip(figures.names, figures.correlation, figures.reliability, figures.questions, strict=True)
+    within = (
+        ("all" if r.sigma is None else sigma(r.sigma), count(r.candidates), _value(r), _number(figures.by_noise))
+        for r in figures.rows
+    )
+    return [
+        Sheet(
+            "Correlation of the candidates' ranks on the selection questions",
+            ("", *figures.names, "with itself, measured anew", "questions"),
+            [(name, *map(_number, row), _number(own), count(number)) for name, row, own, number in rows],
+        ),
+        Sheet(
+            "Spectral discordance",
+            ("σ", "candidates", "discordance (95 %)", "by noise alone, all sigmas"),
+            list(within),
+        ),
+        Sheet(
+            _SPECTRUM,
+            ("eigenvalue", "share of their sum"),
+            [(str(i), percent(v)) for i, v in enumerate(figures.spectrum, 1)],
+        ),
+    ]
 
 
 def _rounded(row: tuple[float, ...]) -> list[float]:
@@ -85,7 +114,8 @@ def _in_words(figures: DiscordanceFigures) -> str:
     )
 
 
-def _caption(figures: DiscordanceFigures) -> str:
+def caption(figures: DiscordanceFigures) -> str:
+    """The discordance in words, beside what noise alone would show."""
     everyone, *each = figures.rows
     said = (
         f"Spectral discordance: {_value(everyone)} of at most {_number(figures.largest)}. 0: the same perturbations "

@@ -1,4 +1,7 @@
-"""What a drawn chart is made of: the drawing, its words and its data. Knows nothing of what is drawn, nor of pages."""
+"""What a drawn chart is made of: the drawing, its words and its data. Knows nothing of what is drawn, nor of pages.
+
+A chart's data are there three times: as the drawing, as a table to read, and as a file to reckon with.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,21 @@ from markupsafe import Markup
 
 
 @dataclass(frozen=True)
+class Sheet:
+    """A table for people. The first column names the row; `strong` are the rows, from 0, that stand out."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    strong: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
 class Figure:
     """A chart with what it shows in words and as data. `name` is the CSV's file name, `data` the CSV text.
 
     `svg` is the drawing in both widths (`report/svg.py`), `alternative` what a reader who cannot see it is told,
-    `caption` what stands below it.
+    `caption` what stands below it, `sheet` its numbers as a table.
     """
 
     name: str
@@ -25,6 +38,7 @@ class Figure:
     alternative: str
     data: str
     caption: str = ""
+    sheet: Sheet | None = None
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
 from thickets.analysis.statistics import Interval
 from thickets.analysis.summary import HeldOut, SigmaFigures, Summary
-from thickets.report.figure import Figure, table
+from thickets.report.figure import Figure, Sheet, table
 from thickets.report.svg import BASE, BEST, INK, LINE, MUTED, VOTE, Size, draw
-from thickets.report.wording import count, decimal, percent, sigma
+from thickets.report.wording import count, decimal, percent, sigma, with_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # More dots than this in a row hide one another; every so-manieth is drawn then, and the caption says so.
 DOTS = 2000
+_BY_K = "Accuracy as members join, best-ranked first"
 _GOLDEN = 0.6180339887498949
 
 
@@ -34,15 +35,26 @@ def accuracy_by_k(held_out: HeldOut) -> Figure | None:
     )
     return Figure(
         name="accuracy-by-k.csv",
-        title="Accuracy as members join, best-ranked first",
+        title=_BY_K,
         svg=draw("by-k", alternative, 280, lambda axes, _: _paint_by_k(axes, held_out, rows)),
         alternative=alternative,
-        data=table(("k", "accuracy", "low", "high"), ((k, i.value, i.low, i.high) for k, i in held_out.by_k)),
+        data=table(
+            ("k", "accuracy", "low", "high", "base", "best_single"),
+            ((k, i.value, i.low, i.high, held_out.base.value, held_out.best.value) for k, i in held_out.by_k),
+        ),
         caption=(
             f"On the {held_out.split} split. All K are measured on the same questions, so neighbouring points move "
             "together, and K must not be chosen by this curve: that would be choosing on the test."
         ),
+        sheet=sheet_by_k(held_out),
     )
+
+
+def sheet_by_k(held_out: HeldOut) -> Sheet:
+    """The same as a table; draws nothing."""
+    beside = percent(held_out.best.value), percent(held_out.base.value)
+    rows = [(count(k), with_interval(i), *beside) for k, i in held_out.by_k]
+    return Sheet(_BY_K, ("members that vote (K)", "vote (95 %)", "best single member", "base"), rows)
 
 
 def _paint_by_k(axes: Axes, held_out: HeldOut, rows: Sequence[tuple[int, Interval]]) -> None:
@@ -83,9 +95,17 @@ def scores_by_sigma(summary: Summary) -> Figure | None:
         title="Scores of all candidates",
         svg=draw("scores", words, height, lambda axes, size: _paint_scores(axes, size, summary, rows)),
         alternative=words,
-        data=table(("sigma", "score"), ((r.sigma, round(score, 6)) for r in rows for score in r.scores)),
+        data=table(("sigma", "score", "kept", "candidate", "base"), _scored(summary, rows)),
         caption=f"One dot for each candidate{even}; height within a row means nothing.",
     )
+
+
+def _scored(summary: Summary, rows: Sequence[SigmaFigures]) -> Iterator[tuple[object, ...]]:
+    """A row for each candidate with a score."""
+    kept = {m.candidate for m in summary.members}
+    for row in rows:
+        for score, candidate in zip(row.scores, row.candidates, strict=True):
+            yield row.sigma, round(score, 6), int(candidate in kept), candidate, round(summary.base_score, 6)
 
 
 def _in_words(summary: Summary, rows: Sequence[SigmaFigures]) -> str:

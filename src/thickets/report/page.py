@@ -20,12 +20,14 @@ from thickets.analysis.summary import Summary
 from thickets.report import wording
 from thickets.report.figure import data_link
 from thickets.report.questions import question_data
-from thickets.report.sections.answer import answer, status, typeset
+from thickets.report.sections.answer import answer, status
 from thickets.report.sections.cost import cost
 from thickets.report.sections.form import form
 from thickets.report.sections.members import luck, members
 from thickets.report.sections.search import more, search
+from thickets.report.sections.tasks import tasks
 from thickets.report.sections.votes import votes
+from thickets.report.wording import typeset
 
 
 def render_report(summary: Summary) -> str:
@@ -69,6 +71,7 @@ def _context(summary: Summary) -> dict[str, Any]:
         "status": status(summary),
         "sentences": [typeset(sentence) for sentence in sentences(summary)],
         "answer": answer(summary),
+        "tasks": tasks(summary),
         "form": form(summary),
         "votes": votes(summary),
         "search": search(summary),

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 
 from markupsafe import Markup
 
-from thickets.report.figure import Figure, data_link
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table for people."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+from thickets.report.figure import Figure, Sheet, data_link
 
 
 def render_sheet(title: str, figures: Sequence[Figure], words: Sequence[str] = (), tables: Sequence[Sheet] = ()) -> str:

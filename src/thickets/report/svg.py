@@ -19,8 +19,9 @@ from markupsafe import Markup, escape
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, MUTED, LINE, BASE, BEST, VOTE = (f"#00000{i}" for i in range(1, 7))
-_VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", BASE: "base", BEST: "best", VOTE: "vote"}
+_NAMES = ("ink", "muted", "line", "base", "best", "vote", "silent", "wrong")
+INK, MUTED, LINE, BASE, BEST, VOTE, SILENT, WRONG = (f"#00000{i}" for i in range(1, 1 + len(_NAMES)))
+_VARIABLES = dict(zip((INK, MUTED, LINE, BASE, BEST, VOTE, SILENT, WRONG), _NAMES, strict=True))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
+
+from thickets.analysis.statistics import Interval
 
 # What stands where there is no number; never "nan".
 NONE = "–"
@@ -28,6 +31,21 @@ def percent(value: float | None) -> str:
 def points(value: float | None) -> str:
     """A difference of shares as percentage points, with its sign: `+21.0`."""
     return NONE if value is None or _missing(value) else _signed(value * 100, "+.1f")
+
+
+def with_interval(found: Interval | None) -> str:
+    """A share with its interval: `45.0 % (40.2 to 49.9)`."""
+    return NONE if found is None else f"{percent(found.value)} ({bounds(found)})"
+
+
+def bounds(found: Interval | None) -> str:
+    """The interval of a share alone: `40.2 to 49.9`."""
+    return NONE if found is None else " to ".join(percent(v).removesuffix(f"{THIN}%") for v in (found.low, found.high))
+
+
+def points_with_interval(found: Interval | None) -> str:
+    """A difference of shares with its interval, in points: `+21.0 (+16.2 to +25.9)`."""
+    return NONE if found is None else f"{points(found.value)} ({points(found.low)} to {points(found.high)})"
 
 
 def decimal(value: float | None) -> str:
@@ -87,6 +105,11 @@ def moment(value: str | None) -> str:
         found = found.astimezone(UTC)
     zone = " UTC" if found.tzinfo is not None else ""
     return f"{found.day} {_MONTHS[found.month - 1]} {found.year}, {found:%H:%M}{zone}"
+
+
+def typeset(sentence: str) -> str:
+    """With the minus signs and thin spaces of the rest of the page."""
+    return re.sub(r"(?<!\w)-(?=\d)", "−", sentence).replace(" %", f"{THIN}%")
 
 
 def capped(text: str, limit: int) -> str:

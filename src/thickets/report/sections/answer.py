@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from thickets.analysis.answer import Standing, missing, sentences, standings, to
 from thickets.analysis.summary import Summary
 from thickets.report.axis import axis_over
 from thickets.report.figure import Data, table
-from thickets.report.wording import THIN, count
+from thickets.report.wording import count, typeset
 from thickets.types import SplitName
 
 _COLUMNS = (
@@ -30,9 +29,9 @@ def answer(summary: Summary) -> dict[str, Any] | None:
         "rest": rest,
         "tone": tone(summary),
         "rows": tested,
-        "axis": axis_over([s.accuracy for s in tested], 0.2, (0.0, 1.0)),
+        "axis": axis_over([s.accuracy for s in tested], 0.2, (0.0, 1.0), steps=4),
         "validation": checked,
-        "validation_axis": axis_over([s.accuracy for s in checked], 0.2, (0.0, 1.0)),
+        "validation_axis": axis_over([s.accuracy for s in checked], 0.2, (0.0, 1.0), steps=4),
         "missing": missing(summary),
         "unsuited": [b for b in summary.baselines if b.unsuited],
         "corrected": sum(s.adjusted is not None and s.same_as is None for s in tested),
@@ -57,11 +56,6 @@ def _rows(split: SplitName, found: Sequence[Standing]) -> Iterator[tuple[object,
             s.randopt_over.p_value,
             s.adjusted,
         )
-
-
-def typeset(sentence: str) -> str:
-    """With the minus signs and thin spaces of the rest of the page."""
-    return re.sub(r"(?<!\w)-(?=\d)", "−", sentence).replace(" %", f"{THIN}%")
 
 
 def status(summary: Summary) -> str | None:

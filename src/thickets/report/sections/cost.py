@@ -3,35 +3,84 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from thickets.analysis.summary import Cost, Summary
-from thickets.report.figure import Data, table
-from thickets.report.wording import NONE, capped, ratio
+from thickets.baselines.base import Spent
+from thickets.report.figure import Data, Sheet, table
+from thickets.report.wording import NONE, capped, count, duration, percent, ratio
 
 _NAMES = ("models", "failed", "prompt_tokens", "new_tokens", "seconds", "switch_seconds")
 # Longest detail, in characters: a template of the user's may be long.
 _DETAIL = 300
+# Phases of a run without which there would be no vote, and no figures of it.
+_OF_RANDOPT = ("search", "validation", "test")
 _SPENT = ("passes", "models", "prompt_tokens", "new_tokens", "seconds", "training_seconds")
 
 
 def cost(summary: Summary) -> dict[str, Any]:
     """Tables of what was recorded, with failures and notes."""
-    phases = _with_sum(summary.costs)
     spent = [(b, b.spent) for b in summary.baselines if b.spent is not None]
-    by_baseline = [(b.title, *(getattr(s, n) for n in _SPENT)) for b, s in spent]
     return {
-        "phases": [
-            {"cost": c, "speed": ratio(c.new_tokens, c.seconds), "placing": ratio(c.switch_seconds, c.seconds)}
-            for c in phases
-        ],
-        "baselines": spent,
+        "phases": phases(summary) if summary.costs else None,
+        "baselines": baselines(summary) if spent else None,
         "details": [(b.title, [(name, in_words(v)) for name, v in b.details.items()]) for b, _ in spent if b.details],
-        "trained": any(s.training_seconds for _, s in spent),
-        "data": Data("cost.csv", table(("phase", *_NAMES), [(c.phase, *_numbers(c)) for c in phases])),
-        "baseline_data": Data("cost-of-baselines.csv", table(("baseline", *_SPENT), by_baseline)),
+        "data": Data(
+            "cost.csv", table(("phase", *_NAMES), [(c.phase, *_numbers(c)) for c in _with_sum(summary.costs)])
+        ),
+        "baseline_data": Data(
+            "cost-of-baselines.csv",
+            table(("model", *_SPENT), ((who, *(getattr(s, n) for n in _SPENT)) for who, s in _alone(summary))),
+        ),
     }
+
+
+def phases(summary: Summary) -> Sheet:
+    """What each phase took, and below several their sum."""
+    columns = (
+        *("phase", "models", "failed", "time", "new tokens", "new tokens/s", "prompt tokens", "placing weights"),
+    )
+    found = _with_sum(summary.costs)
+    return Sheet("Cost by phase", columns, list(map(_phase, found)), strong=[len(found) - 1] if len(found) > 1 else [])
+
+
+def _phase(c: Cost) -> tuple[str, ...]:
+    speed, placing = ratio(c.new_tokens, c.seconds), ratio(c.switch_seconds, c.seconds)
+    spent = (duration(c.seconds), count(c.new_tokens), count(speed), count(c.prompt_tokens), percent(placing))
+    return c.phase, count(c.models), count(c.failed), *spent
+
+
+def baselines(summary: Summary) -> Sheet:
+    """What each baseline took as if it stood alone, and below them RandOpt."""
+    found = list(_alone(summary))
+    trained = any(s.training_seconds for _, s in found)
+    columns = ("", "passes a question", "models", "prompt tokens", "new tokens", "time")
+    rows = [
+        (
+            *(who, count(s.passes), count(s.models), count(s.prompt_tokens), count(s.new_tokens), duration(s.seconds)),
+            *([duration(s.training_seconds) if s.training_seconds else NONE] if trained else []),
+        )
+        for who, s in found
+    ]
+    strong = [len(rows) - 1] if _randopt(summary) else []
+    return Sheet("Cost of each as if it stood alone", (*columns, *(["training"] if trained else [])), rows, strong)
+
+
+def _alone(summary: Summary) -> Iterator[tuple[str, Spent]]:
+    yield from ((b.title, b.spent) for b in summary.baselines if b.spent is not None)
+    spent = _randopt(summary)
+    if spent is not None:
+        yield f"RandOpt@{spent.passes}", spent
+
+
+def _randopt(summary: Summary) -> Spent | None:
+    """The search, and what its phases on the held-out splits took, the base's answers there among them."""
+    mine = [c for c in summary.costs if c.phase in _OF_RANDOPT]
+    if summary.test is None or not mine:
+        return None
+    models, prompts, tokens = (sum(getattr(c, n) for c in mine) for n in ("models", "prompt_tokens", "new_tokens"))
+    return Spent(len(summary.members), models, prompts, tokens, sum(c.seconds for c in mine))
 
 
 def in_words(value: Any) -> str:

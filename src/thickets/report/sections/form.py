@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from thickets.analysis.changes import Changes, Kind, Tally
+from thickets.analysis.changes import Changes, Kind
 from thickets.analysis.summary import Question, Summary
-from thickets.report.figure import Data, table
+from thickets.report import changes
+from thickets.report.changes import KINDS
 from thickets.report.wording import capped
 
-# In the order in which they are shown; the words are those of the whole page.
-KINDS: Mapping[Kind, str] = {
-    "formatted": "same answer, better formatted",
-    "new": "new answer",
-    "lost": "lost",
-}
 _EXAMPLES, _TEXT = 2, 700
+_NOBODY = "No member gave an answer that counts, so there is no text that stands for the vote."
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A question to read: what was asked, what the base wrote, what the member wrote that stands for the vote."""
+    """A question to read: what was asked, what the base wrote, what the member wrote that stands for the vote.
+
+    Where there is no such text, `base` and `vote` say why.
+    """
 
     label: str
     prompt: str
-    base: str | None
-    vote: str | None
+    base: str
+    vote: str
     base_key: str | None
     key: str | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One bar. `rank` is `None` for the vote."""
-
-    rank: int | None
-    tally: Tally
 
 
 def form(summary: Summary) -> dict[str, Any] | None:
@@ -45,23 +35,13 @@ def form(summary: Summary) -> dict[str, Any] | None:
     found = summary.evidence.changes if summary.evidence else None
     if found is None or summary.test is None:
         return None
-    rows = [Row(None, found.ensemble), *(Row(i, t) for i, t in enumerate(found.members, 1))]
     return {
         "found": found,
-        "rows": rows,
-        "widest": max([1, *(r.tally.formatted + r.tally.new + r.tally.lost for r in rows)]),
+        "chart": changes.render(found),
         "kinds": KINDS,
         "samples": _samples(summary, found),
         "silent": (summary.test.base_abstained, summary.test.ensemble_abstained),
-        "data": Data("format-or-reasoning.csv", table(("who", "candidate", *KINDS, "questions", "gain"), _data(found))),
     }
-
-
-def _data(found: Changes) -> Iterator[tuple[object, ...]]:
-    whole = found.ensemble
-    yield "vote", None, whole.formatted, whole.new, whole.lost, whole.questions, whole.gain
-    for rank, (candidate, t) in enumerate(zip(found.candidates, found.members, strict=True), 1):
-        yield f"member {rank}", candidate, t.formatted, t.new, t.lost, t.questions, t.gain
 
 
 def kinds_by_position(summary: Summary) -> dict[int, Kind]:
@@ -83,12 +63,16 @@ def _sample(question: Question) -> Sample:
     return Sample(
         capped(question.label, 200),
         capped(question.prompt.strip(), _TEXT),
-        _kept(question.base.text),
-        None if winner is None else _kept(question.members[winner].text),
-        _kept(question.base.judgement.key),
-        _kept(question.vote.key),
+        _words(question.base.text),
+        _NOBODY if winner is None else _words(question.members[winner].text),
+        _key(question.base.judgement.key),
+        _key(question.vote.key),
     )
 
 
-def _kept(text: str | None) -> str | None:
-    return None if text is None else capped(text.strip(), _TEXT)
+def _words(text: str | None) -> str:
+    return "The text was not kept." if text is None else capped(text.strip(), _TEXT) or "(empty)"
+
+
+def _key(key: str | None) -> str | None:
+    return None if key is None else capped(key.strip(), _TEXT)

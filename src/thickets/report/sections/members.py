@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from thickets.analysis.crossfit import CrossFit
-from thickets.analysis.shrinkage import Shrunk
+from thickets.analysis.shrinkage import Shrinkage, Shrunk
 from thickets.analysis.summary import MemberFigures, Summary
 from thickets.report.axis import axis_over
-from thickets.report.figure import Data, table
+from thickets.report.figure import Data, Sheet, table
+from thickets.report.wording import NONE, count, decimal, percent, sigma, with_interval
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,39 @@ def luck(summary: Summary) -> dict[str, Any] | None:
         "axis": axis_over([found.gain, found.spread], 0.1, (-1.0, 1.0), 0.0) if found else None,
         "crossfit_data": Data("cross-fitting.csv", table(_CROSSFIT, [_crossfit(found)])) if found else None,
         "shrinkage": evidence.shrinkage,
+        "priors": priors(evidence.shrinkage) if evidence.shrinkage else None,
         "prior_data": Data("shrinkage.csv", table(_PRIORS, _priors(summary))) if evidence.shrinkage else None,
     }
+
+
+def priors(found: Shrinkage) -> Sheet:
+    """What part of the differences between scores is real, by sigma."""
+    rows = [
+        (
+            *("all" if p.sigma is None else sigma(p.sigma), count(p.candidates)),
+            *(decimal(p.centre), decimal(p.between), decimal(p.noise), percent(p.kept)),
+        )
+        for p in found.priors
+    ]
+    columns = ("σ", "candidates", "middle", "true scores spread by", "luck spreads by", "kept")
+    return Sheet("What part of the scores is real", columns, rows)
+
+
+def sheet(summary: Summary) -> Sheet:
+    """The members as a table."""
+    columns = (
+        *("rank", "candidate", "σ", "seed", "selection score", "luck taken off (95 %)"),
+        *("selection accuracy", "test accuracy (95 %)", "no answer"),
+    )
+    return Sheet("Members", columns, [_member(row) for row in _rows(summary)])
+
+
+def _member(row: Kept) -> tuple[str, ...]:
+    m, p, s = row.member, row.member.perturbation, row.shrunk.shrunk if row.shrunk else None
+    step = sigma(p.sign * p.sigma).replace("-", "−") if p.sign < 0 else sigma(p.sigma)
+    shrunk = NONE if s is None else f"{decimal(s.value)} ({decimal(s.low)} to {decimal(s.high)})"
+    rights = (percent(m.selection_accuracy), with_interval(m.held_out), percent(m.abstained))
+    return str(m.rank), str(m.candidate), step, str(p.seed), decimal(m.score), shrunk, *rights
 
 
 _COLUMNS = (

@@ -9,8 +9,9 @@ from thickets.analysis.statistics import Interval
 from thickets.analysis.summary import SigmaFigures, Summary
 from thickets.report import curves, density, discordance
 from thickets.report.axis import Axis
-from thickets.report.figure import Data, table
+from thickets.report.figure import Data, Sheet, table
 from thickets.report.figures import scores_by_sigma
+from thickets.report.wording import NONE, count, decimal, percent, sigma, with_interval
 
 
 def search(summary: Summary) -> dict[str, Any]:
@@ -38,6 +39,24 @@ def more(summary: Summary) -> dict[str, Any] | None:
     found = summary.evidence.curves if summary.evidence else None
     figures = curves.render(found) if found else []
     return {"first": figures[0], "rest": figures[1:]} if figures else None
+
+
+def sheet(summary: Summary) -> Sheet:
+    """How many candidates of each sigma reach the base, beside what chance alone gives, and of all together."""
+    chance = by_chance(summary)
+    rows = [
+        (
+            *(sigma(r.sigma), count(r.tried), count(r.failed), decimal(max(r.scores, default=None))),
+            *(with_interval(r.density) if r.tried else NONE, percent(chance.get(r.sigma))),
+        )
+        for r in summary.sigmas
+    ]
+    best = max((s for r in summary.sigmas for s in r.scores), default=None)
+    failed = sum(r.failed for r in summary.sigmas)
+    density = with_interval(summary.density) if summary.tried else NONE
+    rows.append(("all", count(summary.tried), count(failed), decimal(best), density, percent(chance.get(None))))
+    columns = ("σ", "tried", "failed", "best score", "reach the base (95 %)", "by chance alone")
+    return Sheet("Candidates", columns, rows, strong=[len(rows) - 1])
 
 
 _COLUMNS = ("sigma", "tried", "failed", "density", "low", "high", "by_chance")

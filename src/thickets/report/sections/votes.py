@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from thickets.analysis.agreement import Addition, Agreement, Margin
+from thickets.analysis.agreement import Addition, Agreement
 from thickets.analysis.statistics import Interval
 from thickets.analysis.summary import Summary
-from thickets.report.axis import Axis
-from thickets.report.figure import Data, table
+from thickets.report import margins
+from thickets.report.figure import Data, Sheet, table
 from thickets.report.figures import accuracy_by_k
-from thickets.report.sections.answer import typeset
+from thickets.report.wording import NONE, count, points, points_with_interval, with_interval
 
 # More members than this make no table of pairs that could be read; the data has them all.
 _PAIRS = 16
@@ -28,24 +28,34 @@ def votes(summary: Summary) -> dict[str, Any] | None:
     return {
         "found": found,
         "by_k": by_k,
-        "margins": [(typeset(m.name), m) for m in found.margins],
-        "axis": Axis(0.0, 1.0, (0.0, 0.5, 1.0)),
+        "margins": margins.render(found),
+        "undecided": margins.undecided(found),
         "pairs": found.pairs if found.members <= _PAIRS else None,
-        "margin_data": Data("accuracy-by-margin.csv", table(_MARGINS, map(_margin, found.margins))),
         "pair_data": Data("agreement.csv", table(("member", *range(1, found.members + 1)), _pairs(found))),
+        "additions": additions(found),
         "member_data": Data("what-members-add.csv", table(_ADDITIONS, map(_addition, found.additions))),
     }
 
 
-_MARGINS = ("from", "up_to", "questions", "accuracy", "low", "high")
 _ADDITIONS = (
     *("rank", "candidate", "accuracy", "low", "high", "marginal"),
     *("vote_minus_vote_without", "difference_low", "difference_high", "gained", "lost"),
 )
 
 
-def _margin(m: Margin) -> tuple[object, ...]:
-    return m.low, m.high, m.questions, *_bounds(m.accuracy)
+def additions(found: Agreement) -> Sheet:
+    """What each member adds: joining in the order of rank, and left out of the whole."""
+    columns = (
+        *("rank", "alone (95 %)", "joining in order, points", "vote minus vote without it, points"),
+        *("gained by it", "lost by it"),
+    )
+    return Sheet("What each member adds", columns, list(map(_added, found.additions)))
+
+
+def _added(a: Addition) -> tuple[str, ...]:
+    over = a.over_rest
+    rest = (points_with_interval(over.difference), count(over.gained), count(over.lost)) if over else (NONE,) * 3
+    return str(a.rank), with_interval(a.accuracy), points(a.marginal), *rest
 
 
 def _pairs(found: Agreement) -> Iterator[tuple[object, ...]]:
