@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent
+from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent, Training
 from thickets.baselines.trained import (
     base_of,
     check_trainable,
@@ -54,6 +54,11 @@ class Grpo(Baseline):
     def planned(self, config: RunConfig) -> Mapping[SplitName, int]:
         # Of the evaluation alone: how long training takes, no run has measured.
         return dict.fromkeys(HELD_OUT, 1)
+
+    def training(self, config: RunConfig) -> Training:
+        # Weights, gradients and AdamW's two moments, all in float32.
+        each = 0 if config.baselines.grpo.lora else 16
+        return Training(_budget(config, config.splits.selection).samples, each)
 
     def title(self, run: Run) -> str:
         return "GRPO"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent
+from thickets.baselines.base import HELD_OUT, Answer, Baseline, Setting, Spent, Training
 from thickets.baselines.trained import (
     base_of,
     check_trainable,
@@ -49,11 +49,18 @@ class Ppo(Baseline):
                 f"verl takes no model.revision (here {setting.config.model.revision}); make the run on a folder with "
                 "that revision, or leave ppo out"
             )
-        _budget(setting)
+        _budget(setting.config, len(setting.splits["selection"]))
 
     def planned(self, config: RunConfig) -> Mapping[SplitName, int]:
         # Of the evaluation alone: how long training takes, no run has measured.
         return dict.fromkeys(HELD_OUT, 1)
+
+    def training(self, config: RunConfig) -> Training | None:
+        settings = config.baselines.ppo
+        if settings.result is not None:
+            return None
+        # Model and critic, each with gradients and AdamW's two moments in float32, as verl keeps them by default.
+        return Training(_budget(config, config.splits.selection).samples, 2 * 16, settings.gpus)
 
     def title(self, run: Run) -> str:
         return "PPO"
@@ -140,7 +147,7 @@ def _write(setting: Setting, now: dict[str, Any]) -> None:
             f"verl has begun with other settings ({'; '.join(changed)}); go back to them, or remove "
             f"{folder / CHECKPOINTS} to begin anew"
         )
-    plan = _budget(setting)
+    plan = _budget(setting.config, len(setting.splits["selection"]))
     files = Files(
         folder,
         run.directory,
@@ -161,10 +168,9 @@ def _write(setting: Setting, now: dict[str, Any]) -> None:
     setting.progress.say(f"ppo: where verl and its GPUs are, run {_script(run)}; then repeat this command here")
 
 
-def _budget(setting: Setting) -> Budget:
-    s = setting.config.baselines.ppo
-    allowed = s.samples or searched(setting.config)
-    return budget(allowed, s.questions, 1, len(setting.splits["selection"]), s.gpus)
+def _budget(config: RunConfig, there: int) -> Budget:
+    s = config.baselines.ppo
+    return budget(s.samples or searched(config), s.questions, 1, there, s.gpus)
 
 
 def _record(run: Run) -> dict[str, Any]:
