@@ -1,9 +1,18 @@
-"""Runs in every process that Ray starts in the tests: engines that break on the candidates that a file names."""
+"""Runs in every process that Ray starts in the tests: engines that break on the candidates that a file names.
+
+And nodes with names of their own, where all of them are one machine.
+"""
 
 import json
 import os
+import platform
 from pathlib import Path
 from typing import Any
+
+_host = os.environ.get("THICKETS_TEST_HOST")
+
+if _host:
+    platform.node = lambda: _host
 
 _file = os.environ.get("THICKETS_TEST_POISON")
 
