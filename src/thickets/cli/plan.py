@@ -108,13 +108,13 @@ def _engine(console: Console, plan: Plan) -> None:
     table.add_row("base copy", size(e.base_copy), f"{plan.moving / plan.parameters * 100:.1f} % of the weights move")
     if e.host:
         table.add_row("base copy, host", size(e.host), "pinned memory of the machine, blocks rounded up")
-    if e.steps:
-        table.add_row("sum of steps", size(e.steps), "of es: float32, where the base copy is, beside all of this")
     table.add_row("everything else", size(e.overhead), "assumed: activations, CUDA graphs, libraries")
     cache = "not known" if e.cache_per_token is None else f"{size(e.cache_per_token)} a token"
     at = "" if e.cache_per_token is None else f"{size(e.cache_per_token * e.longest)} for {e.longest:,} tokens"
     table.add_row("key-value cache", cache, at)
     table.add_row("memory needed", size(e.minimum), "all of this, the cache for one sequence, at engine.memory")
+    if e.steps:
+        table.add_row("sum of steps", size(e.steps), "beside that and the base copy, in float32")
     if e.gpu is not None:
         table.add_row(f"in {size(e.gpu)}", *_fits(e.sequences, e.enough, e.minimum <= e.gpu))
     console.print(table)

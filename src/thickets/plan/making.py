@@ -187,15 +187,14 @@ def _outside(engine: EngineMemory, config: RunConfig, kind: Literal["gpu", "cpu"
     """A sentence about what no share of a GPU has in it, where there is such a thing."""
     if not engine.steps or config.engine.base == "host" or kind == "cpu":
         return []
-    gib = engine.steps / _GIB
     most = None if engine.gpu is None else 1 - engine.steps / engine.gpu
-    if most is None:
-        room = "lower that to leave room for it, or keep it in host memory with --engine.base host"
-    elif most < config.engine.memory:
-        room = f"of these GPUs give at most --engine.memory {max(most, 0):.2f}, or take --engine.base host"
-    else:
+    if most is not None and most >= config.engine.memory:
         return []
-    return [f"sum of steps: {gib:.1f} GiB of each GPU once shared steps are summed, outside of engine.memory; {room}"]
+    lower = "lower that" if most is None else f"lower that to {max(int(most * 100), 0) / 100:.2f}"
+    return [
+        f"sum of steps: {engine.steps / _GIB:.1f} GiB of each GPU, outside of engine.memory; {lower} to leave room for "
+        "it, or keep it and the base copy in host memory with --engine.base host"
+    ]
 
 
 def _shape(config: RunConfig, given: Given) -> tuple[ModelShape, list[str]]:
