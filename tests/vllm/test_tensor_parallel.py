@@ -17,10 +17,19 @@ from thickets.types import Perturbation, Sampling
 PROMPTS = ["Once upon a time there was", "2 + 2 = ", "The quick brown fox jumps over the lazy dog. " * 3]
 
 
-@pytest.fixture(scope="module")
-def pair(tiny: Callable[..., Path], start: Callable[..., Any]) -> Iterator[tuple[Any, Any]]:
-    """An hf engine and two vllm workers. One key-value head, which both hold; untied, with biases."""
-    model = tiny("Llama", tie_word_embeddings=False, attention_bias=True, num_key_value_heads=1)
+# One key-value head, which both workers hold; untied, with biases. And norms over the queries and keys of all heads,
+# which both hold too, in a model that vLLM runs by transformers' own class.
+MODELS = {
+    "llama": ("Llama", {"tie_word_embeddings": False, "attention_bias": True, "num_key_value_heads": 1}),
+    "olmo2": ("Olmo2", {"tie_word_embeddings": False, "num_key_value_heads": 2}),
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def pair(request: Any, tiny: Callable[..., Path], start: Callable[..., Any]) -> Iterator[tuple[Any, Any]]:
+    """An hf engine and two vllm workers."""
+    kind, overrides = MODELS[request.param]
+    model = tiny(kind, **overrides)
     hf = start(model, "hf")
     vllm = start(model, "vllm", engine={"tensor_parallel": 2})
     yield hf, vllm

@@ -51,6 +51,19 @@ class Spent:
     training_seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Training:
+    """What is trained before it is evaluated: on so many answers to selection questions, generated for it.
+
+    `bytes_a_weight` are those of trained weights, their gradients and the optimiser, divided among `gpus` GPUs; 0 where
+    the weights stay as they are and only adapters are trained.
+    """
+
+    answers: int
+    bytes_a_weight: int
+    gpus: int = 1
+
+
 class Setting:
     """What a baseline works with: the run it stands beside, and the engines, which start when first asked for.
 
@@ -130,6 +143,8 @@ class Baseline(ABC):
     default: ClassVar[bool] = False
     # Baselines whose trials it reads; they are evaluated before it.
     needs: ClassVar[tuple[str, ...]] = ()
+    # Whether its models share steps, whose float32 sum engines keep beside the copy of the base.
+    shares_steps: ClassVar[bool] = False
 
     @classmethod
     def missing(cls) -> str | None:
@@ -150,6 +165,10 @@ class Baseline(ABC):
     def planned(self, config: RunConfig) -> Mapping[SplitName, int]:
         """How many models it evaluates on which split, for `thickets plan`."""
         return {}
+
+    def training(self, config: RunConfig, questions: int) -> Training | None:
+        """What it trains before that, for `thickets plan`; `None` where it trains nothing."""
+        return None
 
     @abstractmethod
     def title(self, run: Run) -> str:

@@ -38,6 +38,7 @@ def print_plan(plan: Plan) -> None:
     _time(console, plan)
     _places(console, plan)
     _engine(console, plan)
+    _trainings(console, plan)
     if plan.measured is not None:
         m = plan.measured
         failed = f", {m.failed} more failed" if m.failed else ""
@@ -112,8 +113,22 @@ def _engine(console: Console, plan: Plan) -> None:
     at = "" if e.cache_per_token is None else f"{size(e.cache_per_token * e.longest)} for {e.longest:,} tokens"
     table.add_row("key-value cache", cache, at)
     table.add_row("memory needed", size(e.minimum), "all of this, the cache for one sequence, at engine.memory")
+    if e.steps:
+        table.add_row("sum of steps", size(e.steps), "beside that and the base copy, in float32")
     if e.gpu is not None:
         table.add_row(f"in {size(e.gpu)}", *_fits(e.sequences, e.enough, e.minimum <= e.gpu))
+    console.print(table)
+
+
+def _trainings(console: Console, plan: Plan) -> None:
+    if not plan.trainings:
+        return
+    table = Table(title="training", title_justify="left")
+    for column in ("", "answers to learn from", "prompt tokens", "new tokens (low – mean – high)", "memory, at least"):
+        table.add_column(column, justify="left" if not column else "right")
+    for t in plan.trainings:
+        memory = f"{size(t.memory)} on {'one GPU' if t.gpus == 1 else f'each of {t.gpus} GPUs'}"
+        table.add_row(t.name, f"{t.answers:,}", short(t.prompt_tokens), spread(t.new_tokens, short), memory)
     console.print(table)
 
 

@@ -25,6 +25,8 @@ class Engine(ABC):
     tensor_parallel: ClassVar[bool] = False
     # Whether `start` can be given a loaded model; else it loads what the configuration names.
     takes_models: ClassVar[bool] = True
+    # Whether it can run a quantised model, of which only what is not quantised moves.
+    takes_quantised: ClassVar[bool] = False
     # Identity of the base weights, as `sha256:<hex>`.
     fingerprint: str
     # What a result may depend on: device, dtype, versions. Kept in the run.

@@ -63,6 +63,7 @@ class VllmEngine(Engine):
     name = "vllm"
     summary = "vLLM, on one GPU or several"
     takes_models = False
+    takes_quantised = True
     tensor_parallel = True
 
     def __init__(self, config: RunConfig, layout: Layout, front: Any, device: torch.device) -> None:

@@ -27,6 +27,7 @@ from thickets.plan.storage import (
     engine_memory,
     text_bytes,
 )
+from thickets.plan.training import TrainingPlan, not_counted, plan_trainings
 from thickets.randopt import sampling
 from thickets.store import Run
 from thickets.tasks import make_task
@@ -91,6 +92,7 @@ class Plan:
     disk: Disk
     driver: float
     engine: EngineMemory
+    trainings: tuple[TrainingPlan, ...]
     measured: Measured | None
     said: tuple[str, ...]
 
@@ -139,6 +141,10 @@ def make_plan(config: RunConfig, given: Given) -> Plan:
     phases = _phases(
         config, baselines, questions, begun, answer, rate, switch, measured.failed_share if measured else 0.0
     )
+    # A baseline that trains answers held-out questions once it has been trained.
+    trained = [name for name, there in begun.items() if there.get("validation") or there.get("test")]
+    trainings = plan_trainings(config, baselines, trained, questions, answer, shape, _ITEMSIZE[dtype])
+    engine = _engine(config, given, baselines, shape, _ITEMSIZE[dtype], questions.longest + decoding.max_new_tokens)
     per_token = measured.text_bytes if measured and measured.text_bytes is not None else BYTES_PER_TOKEN
     return Plan(
         model=config.model.name,
@@ -155,23 +161,46 @@ def make_plan(config: RunConfig, given: Given) -> Plan:
         phases=tuple(phases),
         disk=_disk(config, baselines, questions, phases, answer.mean * per_token),
         driver=_driver(config, phases, answer.mean * per_token),
-        engine=engine_memory(
-            shape,
-            _ITEMSIZE[dtype],
-            gpus,
-            config.engine.base == "host",
-            config.engine.memory,
-            questions.longest + decoding.max_new_tokens,
-            None if given.gpu_memory is None else given.gpu_memory * _GIB,
-        ),
+        engine=engine,
+        trainings=tuple(trainings),
         measured=measured,
-        said=(*questions.said, *said),
+        said=(*questions.said, *said, *not_counted(trainings), *_outside(engine, config, kind)),
     )
+
+
+def _engine(
+    config: RunConfig, given: Given, baselines: Sequence[Baseline], shape: ModelShape, itemsize: int, longest: int
+) -> EngineMemory:
+    return engine_memory(
+        shape,
+        itemsize,
+        config.engine.tensor_parallel,
+        config.engine.base == "host",
+        config.engine.memory,
+        longest,
+        None if given.gpu_memory is None else given.gpu_memory * _GIB,
+        any(b.shares_steps for b in baselines),
+    )
+
+
+def _outside(engine: EngineMemory, config: RunConfig, kind: Literal["gpu", "cpu"]) -> list[str]:
+    """A sentence about what no share of a GPU has in it, where there is such a thing."""
+    if not engine.steps or config.engine.base == "host" or kind == "cpu":
+        return []
+    most = None if engine.gpu is None else 1 - engine.steps / engine.gpu
+    if most is not None and most >= config.engine.memory:
+        return []
+    lower = "lower that" if most is None else f"lower that to {max(int(most * 100), 0) / 100:.2f}"
+    return [
+        f"sum of steps: {engine.steps / _GIB:.1f} GiB of each GPU, outside of engine.memory; {lower} to leave room for "
+        "it, or keep it and the base copy in host memory with --engine.base host"
+    ]
 
 
 def _shape(config: RunConfig, given: Given) -> tuple[ModelShape, list[str]]:
     if given.parameters is None:
-        return read_shape(config), []
+        shape = read_shape(config)
+        return shape, [shape.note] if shape.note else []
     n = round(given.parameters)
     return ModelShape(n, n, (n,)), ["model: only its number of weights is given; all of them are taken to move"]
 

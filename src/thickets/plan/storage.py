@@ -70,7 +70,9 @@ class EngineMemory:
     the model's configuration does not say, and `longest` how many tokens a sequence may come to. `minimum` is the
     smallest GPU that holds all this with one sequence, at the share of it that the engine may take. With a GPU given,
     `sequences` is how many of that length fit beside the weights (negative never), and `enough` the smallest number of
-    GPUs an engine must have, `None` where 64 are too few.
+    GPUs an engine must have, `None` where 64 are too few. `steps` is the float32 sum of the steps that models share,
+    where the copy of the base is (of the whole engine, if that is the host): in none of the others, and on a GPU
+    outside of the share.
     """
 
     gpus: int
@@ -84,14 +86,22 @@ class EngineMemory:
     gpu: float | None
     sequences: int | None
     enough: int | None
+    steps: float = 0.0
 
 
 def engine_memory(
-    shape: ModelShape, itemsize: int, gpus: int, on_host: bool, share: float, longest: int, gpu: float | None
+    shape: ModelShape,
+    itemsize: int,
+    gpus: int,
+    on_host: bool,
+    share: float,
+    longest: int,
+    gpu: float | None,
+    shared_steps: bool = False,
 ) -> EngineMemory:
     """The memory of one engine on `gpus` GPUs of `gpu` bytes each, of which it may take `share`."""
     cache = shape.cache_bytes(itemsize, gpus)
-    weights = shape.parameters * itemsize / gpus
+    weights = shape.weight_bytes(itemsize) / gpus
     base = 0.0 if on_host else shape.moving * itemsize / gpus
     # torch rounds each block of pinned memory up to a power of two.
     host = float(sum(1 << (n * itemsize - 1).bit_length() for n in shape.tensors)) if on_host else 0.0
@@ -111,6 +121,7 @@ def engine_memory(
         gpu,
         sequences,
         None if gpu is None else _enough(shape, itemsize, on_host, share, longest, gpu),
+        shape.moving * 4 / (1 if on_host else gpus) if shared_steps else 0.0,
     )
 
 

@@ -5,13 +5,16 @@ Starts no engine; knows nothing of how much memory a run needs.
 
 from __future__ import annotations
 
+import math
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from thickets.config import ClusterConfig, ModelConfig
+from thickets.engines.files import folder_here, unreadable_weights
 from thickets.pool.ray_actor import versions
 from thickets.pool.ray_fleet import connect, import_ray
 
@@ -21,7 +24,7 @@ _PATIENCE = 120.0
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU, with its memory in GiB."""
+    """One GPU, with its memory in GiB; NaN where the driver does not say (it is the machine's own, for instance)."""
 
     name: str
     total: float
@@ -77,7 +80,7 @@ def look_around(cores: float, model: ModelConfig | None) -> Node:
 
 
 def unreadable(model: ModelConfig) -> str | None:
-    """Why a model's configuration and tokenizer cannot be read here, or `None` if they can."""
+    """Why a model's configuration, tokenizer or weights cannot be read here, or `None` if they can."""
     from transformers import AutoConfig, AutoTokenizer
 
     try:
@@ -85,7 +88,20 @@ def unreadable(model: ModelConfig) -> str | None:
         AutoTokenizer.from_pretrained(model.name, revision=model.revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         return f"model {model.name!r} cannot be read: {str(error).strip().splitlines()[0]}"
-    return None
+    reason = _weights(model)
+    return None if reason is None else f"the weights of model {model.name!r} cannot be read: {reason}"
+
+
+def _weights(model: ModelConfig) -> str | None:
+    from huggingface_hub import constants
+
+    # From the Hub, which has just given the rest, an engine loads what is not here yet.
+    if not Path(model.name).is_dir() and not constants.HF_HUB_OFFLINE:
+        return None
+    folder = folder_here(model)
+    return (
+        "they are not in the Hub's cache, and HF_HUB_OFFLINE is set" if folder is None else unreadable_weights(folder)
+    )
 
 
 def gpus() -> tuple[Gpu, ...]:
@@ -100,15 +116,37 @@ def gpus() -> tuple[Gpu, ...]:
 
 def _gpu(line: str) -> Gpu:
     name, total, free = (part.strip() for part in line.split(","))
-    return Gpu(name, float(total) / 1024, float(free) / 1024)
+    return Gpu(name, _gib(total), _gib(free))
 
 
-def differing(nodes: Sequence[Node], here: dict[str, str]) -> list[str]:
-    """One sentence for every version that is not the same on a node as here; vLLM may be missing here."""
-    return [
-        f"{node.host} has {package} {node.versions.get(package, 'not installed')}, this machine {here[package]}"
-        for node in nodes
-        if node.versions
-        for package in here
-        if node.versions.get(package) != here[package]
-    ]
+def _gib(mib: str) -> float:
+    try:
+        return float(mib) / 1024
+    except ValueError:
+        return math.nan  # [N/A]
+
+
+def differing(nodes: Sequence[Node], here: Mapping[str, str]) -> list[str]:
+    """One sentence for every version on a node that is another one than here, or than on other nodes.
+
+    What is not installed at all may be missing here, and on a node that gets no engine.
+    """
+    answered = [node for node in nodes if node.versions]
+    packages = dict.fromkeys(p for found in (here, *(node.versions for node in answered)) for p in found)
+    return [sentence for package in packages for sentence in _unequal(package, answered, here)]
+
+
+def _unequal(package: str, nodes: Sequence[Node], here: Mapping[str, str]) -> Iterator[str]:
+    places = [("this machine", here), *((node.host, node.versions) for node in nodes)]
+    where, wanted = next((place, found[package]) for place, found in places if package in found)
+    for node in nodes:
+        version = node.versions.get(package)
+        if version is None and gets_engines(node, nodes):
+            yield f"{node.host} has no {package}, {where} {wanted}"
+        elif version not in (None, wanted):
+            yield f"{node.host} has {package} {version}, {where} {wanted}"
+
+
+def gets_engines(node: Node, nodes: Sequence[Node]) -> bool:
+    """Whether engines may run on that one of the nodes: where there are GPUs, beside them only."""
+    return bool(node.gpus) if any(other.gpus for other in nodes) else node.cores > 0

@@ -2,12 +2,19 @@
 
 The file says by seed, or by `start` for engines that are being loaded, how to break: `exit`, `cuda` or `memory`; with
 ` once` behind it in one process only.
+And nodes with names of their own, where all of them are one machine.
 """
 
 import json
 import os
+import platform
 from pathlib import Path
 from typing import Any
+
+_host = os.environ.get("THICKETS_TEST_HOST")
+
+if _host:
+    platform.node = lambda: _host
 
 _file = os.environ.get("THICKETS_TEST_POISON")
 

@@ -26,6 +26,7 @@ class EvolutionStrategies(Baseline):
 
     name: ClassVar[str] = "es"
     summary: ClassVar[str] = "One model by evolution strategies, with as many trials as the search (Qiu et al. 2025)."
+    shares_steps: ClassVar[bool] = True
 
     def settings(self, config: RunConfig) -> Mapping[str, Any]:
         return as_settings(_ascent(config))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from thickets.baselines.base import Setting
+from thickets.baselines.base import Setting, Training
 from thickets.baselines.trained import (
     Trained,
     base_of,
@@ -46,6 +46,11 @@ class Grpo(Trained):
     def check(self, setting: Setting) -> None:
         check_trainable(self.name, setting)
         _budget(setting.config, len(setting.splits["selection"]))
+
+    def training(self, config: RunConfig, questions: int) -> Training:
+        # Weights, gradients and AdamW's two moments, all in float32.
+        each = 0 if config.baselines.grpo.lora else 16
+        return Training(_budget(config, questions).samples, each)
 
     def title(self, run: Run) -> str:
         return "GRPO"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from thickets.baselines.base import Setting
+from thickets.baselines.base import Setting, Training
 from thickets.baselines.trained import (
     Trained,
     base_of,
@@ -45,7 +45,14 @@ class Ppo(Trained):
                 f"verl takes no model.revision (here {setting.config.model.revision}); make the run on a folder with "
                 "that revision, or leave ppo out"
             )
-        _budget(setting)
+        _budget(setting.config, len(setting.splits["selection"]))
+
+    def training(self, config: RunConfig, questions: int) -> Training | None:
+        settings = config.baselines.ppo
+        if settings.result is not None:
+            return None
+        # Model and critic, each with gradients and AdamW's two moments in float32, as verl keeps them by default.
+        return Training(_budget(config, questions).samples, 2 * 16, settings.gpus)
 
     def title(self, run: Run) -> str:
         return "PPO"
@@ -142,7 +149,8 @@ def _write(setting: Setting) -> None:
 def _write_files(setting: Setting) -> None:
     from thickets.engines.prompts import Renderer, load_tokenizer
 
-    run, folder, plan = setting.run, Ppo.folder(setting.run), _budget(setting)
+    run, folder = setting.run, Ppo.folder(setting.run)
+    plan = _budget(setting.config, len(setting.splits["selection"]))
     files = Files(
         folder,
         run.directory,
@@ -169,9 +177,9 @@ def _given(config: RunConfig) -> dict[str, Any]:
     return config.baselines.ppo.model_dump(mode="json", exclude={"result"})
 
 
-def _budget(setting: Setting) -> Budget:
-    s, there = setting.config.baselines.ppo, len(setting.splits["selection"])
-    return budget(s.samples or searched(setting.config, there), s.questions, 1, there, s.gpus)
+def _budget(config: RunConfig, there: int) -> Budget:
+    s = config.baselines.ppo
+    return budget(s.samples or searched(config, there), s.questions, 1, there, s.gpus)
 
 
 def _script(run: Run) -> str:
