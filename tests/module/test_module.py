@@ -575,6 +575,20 @@ def test_a_candidate_that_fails_in_bfloat16_only_is_not_lost() -> None:
     assert found.members == search(module, error, data, population=60, sigmas=(0.2,), top_k=4).members
 
 
+def test_a_first_candidate_that_fails_in_any_type_is_not_bfloat16s_fault() -> None:
+    module, data = regression()
+    calm = search(module, error, data, population=60, sigmas=(0.2,), top_k=4)
+    first = ModuleEnsemble(module, [calm.candidates[0].perturbation], calm.noise, calm.weights).member(1)
+    weight = first[0].weight[0, 0].item()
+
+    def sometimes(model: nn.Module, batch: Any) -> torch.Tensor:
+        return torch.where((model[0].weight[0, 0] - weight).abs() < 5e-3, torch.nan, error(model, batch))
+
+    found = search(module, sometimes, data, population=60, sigmas=(0.2,), top_k=4, screen=True)
+    assert math.isnan(found.candidates[0].score)
+    assert found.notes == []
+
+
 def test_rows_that_are_no_examples_cannot_be_screened() -> None:
     torch.manual_seed(0)
     nodes, near = torch.randn(100, 5), torch.eye(100)

@@ -107,22 +107,30 @@ def _number_type(scorer: Scorer, candidates: Sequence[Perturbation], some: Any) 
     import torch
 
     tried = [None, *candidates[:2]]
-    own = scorer.table(tried, some)
-    sound = torch.isfinite(own).all(1)
-    tried = [p for p, good in zip(tried, sound.tolist(), strict=True) if good]
-    if not tried:
+    trouble = _trouble(scorer, tried, some)
+    if trouble is not None:
+        # Is it bfloat16's? Not where they fail in the module's own type as well.
+        own = torch.isfinite(scorer.table(tried, some)).all(1).tolist()
+        trouble = (
+            trouble if all(own) else _trouble(scorer, [p for p, good in zip(tried, own, strict=True) if good], some)
+        )
+    if trouble is None:
         return torch.bfloat16
+    scorer.say(f"screening in the module's own number type, because the score cannot be had in bfloat16: {trouble}")
+    return None
+
+
+def _trouble(scorer: Scorer, tried: Sequence[Perturbation | None], some: Any) -> str | None:
+    """What is wrong with scores in bfloat16; `None` where nothing is."""
+    import torch
+
     try:
-        low = torch.cat(list(scorer.runner.run(tried, some, torch.bfloat16)))
-        reason = None if torch.isfinite(low).all() else "there it is not finite"
+        values = list(scorer.runner.run(tried, some, torch.bfloat16))
     except (torch.OutOfMemoryError, MemoryError, RewardUnavailable):
         raise
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises
-        reason = f"{type(error).__name__}: {brief(error)}"
-    if reason is None:
-        return torch.bfloat16
-    scorer.say(f"screening in the module's own number type, because the score cannot be had in bfloat16: {reason}")
-    return None
+        return f"{type(error).__name__}: {brief(error)}"
+    return None if all(bool(torch.isfinite(v).all()) for v in values) else "there it is not finite"
 
 
 def _look(scorer: Scorer, candidates: Sequence[Perturbation], some: Any, dtype: torch.dtype | None) -> torch.Tensor:
