@@ -6,13 +6,13 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thickets.diffusion.held_out import Test, image_path
+from thickets.diffusion.held_out import MODELS, Test, image_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Models of the columns, and what is written above them.
-COLUMNS = {"base": "base", "best": "best member", "ensemble": "ensemble"}
+# Models of the columns.
+COLUMNS = ("base", "best", "ensemble")
 ROWS = 6
 INK, MUTED = "#1f2328", "#6e7781"
 # Below this width in pixels an image is shown pixel by pixel, not blurred.
@@ -20,25 +20,30 @@ _SMALL = 128
 
 
 def draw_grid(test: Test, directory: Path) -> Path:
-    """Write `grid.png`: a row for an image of each prompt, up to `ROWS`, a column for each of `COLUMNS`; its path."""
+    """Write `grid.png`: a row for an image of each prompt, up to `ROWS`, a column for each of `columns`; its path."""
     import matplotlib.style
     from matplotlib.figure import Figure
 
-    numbers = rows(test)
+    numbers, models = rows(test), columns(test)
     with matplotlib.style.context(["default", {"font.size": 9, "text.color": INK}]):
-        figure = Figure(figsize=(1.7 + 2.1 * len(COLUMNS), 0.9 + 2.3 * len(numbers)), dpi=130, layout="constrained")
-        cells = figure.subplots(len(numbers), 1 + len(COLUMNS), squeeze=False, width_ratios=[0.75] + [1] * len(COLUMNS))
+        figure = Figure(figsize=(1.7 + 2.1 * len(models), 0.9 + 2.3 * len(numbers)), dpi=130, layout="constrained")
+        cells = figure.subplots(len(numbers), 1 + len(models), squeeze=False, width_ratios=[0.75] + [1] * len(models))
         for row, number in enumerate(numbers):
             _write_prompt(cells[row, 0], test.shots[number].prompt)
-            for column, model in enumerate(COLUMNS, 1):
+            for column, model in enumerate(models, 1):
                 _paint(cells[row, column], test, model, number, directory)
                 if row == 0:
                     mean = test.figures[model].reward.value
-                    cells[row, column].set_title(f"{COLUMNS[model]}\nmean {_plain(mean)}", fontsize=10, weight="bold")
+                    cells[row, column].set_title(f"{MODELS[model]}\nmean {_plain(mean)}", fontsize=10, weight="bold")
         figure.suptitle(_title(test), fontsize=10)
         path = directory / "grid.png"
         figure.savefig(path, metadata={"Software": None})
         return path
+
+
+def columns(test: Test) -> list[str]:
+    """Which models are shown: of `COLUMNS` those that did not fail."""
+    return [model for model in COLUMNS if model in test.figures]
 
 
 def rows(test: Test) -> list[int]:
@@ -73,9 +78,11 @@ def _write_prompt(axes: Axes, prompt: str) -> None:
 
 
 def _title(test: Test) -> str:
-    gain = test.figures["ensemble"].gain
-    over = f"{_plain(gain.value, '+')} ({_plain(gain.low, '+')} to {_plain(gain.high, '+')}) over the base"
     how = "The same latents in every row; under an image its reward."
+    if test.gain is None:
+        return f"RandOpt: {test.verdict}, as the test could not be finished.\n{how}"
+    low, high = _plain(test.gain.low, "+"), _plain(test.gain.high, "+")
+    over = f"{_plain(test.gain.value, '+')} ({low} to {high}) over the base"
     return f"RandOpt: {test.verdict}; the ensemble's reward is {over}.\n{how}"
 
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -153,25 +153,28 @@ class _Search:
     watch: Watching
 
     def run(self, model: Mapping[str, Any] | None) -> FoundImages:
-        trials = self._trials()
+        trials, directory = self._trials(), self.records.directory
         members = _best(trials, self.plan.config.top_k)
         self.denoiser.base.verify()
-        test = self._test(members) if self.plan.test else None
-        self.denoiser.base.verify()
-        numbers = range(len(self.plan.candidates))
         found = FoundImages(
             self.denoiser,
             trials[BASE],
             self.plan.candidates,
-            [trials[i] for i in numbers],
+            [trials[i] for i in range(len(self.plan.candidates))],
             members,
-            test,
+            None,
             self.plan.config,
             self.judge.label,
             model,
         )
-        if self.records.directory is not None:
-            publish(found, self.records.directory)
+        if directory is not None:
+            # Before the test, which may take longer than the search did.
+            found.save(directory / "ensemble.json")
+        if self.plan.test:
+            found = replace(found, test=self._test(found))
+            self.denoiser.base.verify()
+        if directory is not None:
+            publish(found, directory)
         return found
 
     def _trials(self) -> dict[int, Trial]:
@@ -205,13 +208,14 @@ class _Search:
             self.records.record(number, trial)
         return trial
 
-    def _test(self, members: Sequence[int]) -> Test:
-        candidates, top_k = self.plan.candidates, len(members)
+    def _test(self, found: FoundImages) -> Test:
+        candidates, members = found.candidates, found.members
+        scored = [p for p, trial in zip(candidates, found.trials, strict=True) if trial.failure is None]
         models: dict[str, Sequence[Perturbation | None]] = {
             "base": [None],
             "best": [candidates[members[0]]],
             # Chance has drawn all candidates alike, so the first are as random as any.
-            "random": candidates[:top_k],
+            "random": scored[: len(members)],
             "ensemble": [candidates[i] for i in members],
         }
         with _phase(self.watch, "test", len(MODELS) * len(self.plan.test), "image"):
