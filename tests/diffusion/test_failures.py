@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.diffusion.conftest import PIPES, stable_diffusion
 from tests.diffusion.test_search import redness
@@ -16,6 +17,7 @@ from thickets.config.diffusion import ImageSearchConfig
 from thickets.diffusion import PipelineEnsemble, Watching, search_pipeline
 from thickets.diffusion.averaging import averaged
 from thickets.diffusion.painting import Painter
+from thickets.errors import EngineError
 from thickets.searching.strategies.random import perturbations
 
 PROMPTS, TEST_PROMPTS = ["a cat", "a dog"], ["a hat", "an egg", "ice"]
@@ -110,6 +112,74 @@ def test_a_test_in_which_everything_fails_is_published_too(tmp_path: Path) -> No
     assert list(found.test.failures) == ["base", "best", "random", "ensemble"]
     assert "raised ValueError: ice" in (out / "report.html").read_text()
     assert not (out / "grid.png").exists()
+
+
+def raising(when: Callable[[torch.Tensor], bool], error: Exception) -> Any:
+    """A pipeline that raises `error` from the middle of drawing, when its denoiser's prediction is as said."""
+    pipe = stable_diffusion()
+
+    def look(module: Any, inputs: Any, output: Any) -> None:
+        if when(output[0]):
+            raise error
+
+    pipe.unet.register_forward_hook(look)
+    return pipe
+
+
+def runs_away(prediction: torch.Tensor) -> bool:
+    return not bool(torch.isfinite(prediction).all())
+
+
+@pytest.mark.parametrize("error", [ValueError("the solver diverged"), RuntimeError("the solver diverged")])
+def test_a_candidate_that_the_pipeline_cannot_draw_has_failed(error: Exception, tmp_path: Path) -> None:
+    pipe, settings = raising(runs_away, error), broken_at_first()
+    found = search_pipeline(pipe, "redness", PROMPTS, out=tmp_path / "s", **settings)
+    long = [p.sigma > 1 for p in found.candidates]
+    assert [trial.failure is not None for trial in found.trials] == long
+    assert "cannot draw with these settings: the solver diverged" in (found.trials[0].failure or "")
+    assert found.test is not None and not found.test.failures
+    again = search_pipeline(pipe, "redness", PROMPTS, out=tmp_path / "s", **settings)
+    assert again.as_json() == found.as_json()
+
+
+def test_a_base_that_the_pipeline_cannot_draw_ends_the_search() -> None:
+    pipe = raising(lambda prediction: True, ValueError("no such size"))
+    with pytest.raises(EngineError, match="cannot draw with these settings: no such size"):
+        search_pipeline(pipe, "redness", PROMPTS, **FAST)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "too little memory .* to draw 2 images at once"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "too little memory"),
+        (torch.AcceleratorError("CUDA error: an illegal memory access"), "the device failed while Stable"),
+    ],
+)
+def test_what_the_machine_is_at_fault_for_is_no_candidates_failure(
+    error: Exception, sentence: str, tmp_path: Path
+) -> None:
+    settings = broken_at_first()
+    with pytest.raises(EngineError, match=sentence):
+        search_pipeline(raising(runs_away, error), "redness", PROMPTS, out=tmp_path / "s", **settings)
+    # Nothing was recorded of it: the same search goes on.
+    found = search_pipeline(stable_diffusion(), "redness", PROMPTS, out=tmp_path / "s", **settings)
+    assert "NaN or infinite" in (found.trials[0].failure or "")
+
+
+def test_the_pipeline_that_fails_in_the_test_costs_a_model_its_figure() -> None:
+    calls = 0
+
+    def late(prediction: torch.Tensor) -> bool:
+        nonlocal calls
+        calls += 1
+        # Three steps a batch: the base and 6 candidates, then 4 batches of the base; so this is the best member's.
+        return calls == 3 * (7 + 4) + 1
+
+    found = search_pipeline(raising(late, ValueError("no")), "redness", PROMPTS, **FAST)
+    assert found.test is not None
+    assert list(found.test.failures) == ["best"]
+    assert found.test.verdict != "not known"
 
 
 def test_the_members_are_on_disk_before_the_test(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from thickets.analysis.statistics import Interval
 from thickets.diffusion.averaging import averaged
 from thickets.diffusion.denoiser import Denoiser
-from thickets.diffusion.painting import Painter, Shot
+from thickets.diffusion.painting import CannotDraw, Painter, Shot
 from thickets.diffusion.records import Records
 from thickets.diffusion.rewards import Judge
 from thickets.errors import CandidateFailed, RunError
@@ -142,7 +142,7 @@ def _draw(
                     # Before the record: what is recorded is there.
                     _save(images, records.directory / "images" / model, first)
                 values = judge.rewards(images, [shot.prompt for shot in batch])
-            except CandidateFailed as error:
+            except (CandidateFailed, CannotDraw) as error:
                 raise CandidateFailed(f"of test images {first + 1} to {first + len(batch)}, {error}") from error
             records.record_tests(model, first, values)
             heard(len(batch))

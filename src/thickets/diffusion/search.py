@@ -15,7 +15,7 @@ from thickets.config.diffusion import ImageSearchConfig
 from thickets.diffusion.denoiser import Denoiser
 from thickets.diffusion.found import FoundImages
 from thickets.diffusion.held_out import MODELS, Test, run_test
-from thickets.diffusion.painting import Painter, Shot, shots
+from thickets.diffusion.painting import CannotDraw, Painter, Shot, shots
 from thickets.diffusion.publishing import publish
 from thickets.diffusion.records import BASE, Records, Trial
 from thickets.diffusion.rewards import ImageReward, Judge, make_judge
@@ -201,6 +201,11 @@ class _Search:
             images = self.painter.paint(self.plan.selection)
             rewards = self.judge.rewards(images, [shot.prompt for shot in self.plan.selection])
         except CandidateFailed as error:
+            failure = str(error)
+        except CannotDraw as error:
+            if candidate is None:
+                raise
+            # The base was drawn with the same settings, so it is this candidate's step that the pipeline cannot take.
             failure = str(error)
         trial = Trial(tuple(rewards), failure, time.monotonic() - started)
         if candidate is not None or failure is None:
