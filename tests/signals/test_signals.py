@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from thickets.analysis.statistics import Interval, share
 from thickets.cli.signals import signals as command
+from thickets.config import SearchConfig, WeightsConfig
 from thickets.errors import ConfigError, RunError
-from thickets.signals.experiment import PUBLISHED, Settings, check_pair, experiment
-from thickets.signals.families import CONTEXT, HORIZON, Parameters, draw, families, grid
-from thickets.signals.figures import draw_experiment, draw_summary
+from thickets.module import ModuleEnsemble
+from thickets.searching.strategies.random import perturbations
+from thickets.signals.experiment import (
+    PUBLISHED,
+    Density,
+    Settings,
+    check_pair,
+    experiment,
+    make_base,
+    neighbourhood,
+)
+from thickets.signals.families import CONTEXT, HORIZON, SEEDS, Parameters, draw, families, grid, stream
+from thickets.signals.figures import draw_experiment, draw_summary, kind
 from thickets.signals.growth import growth
 from thickets.signals.predictor import roll_out, untrained
-from thickets.signals.record import read_record, record_of, write_record
+from thickets.signals.record import Record, read_record, record_of, write_record
 
 
 @pytest.mark.parametrize("family", families())
@@ -49,8 +62,8 @@ def test_a_sawtooth_is_its_four_sines() -> None:
     fit = torch.linalg.lstsq(columns, signals.T).solution
     assert float((columns @ fit - signals.T).abs().max()) < 1e-5
     size = torch.stack([fit[2 * k : 2 * k + 2].norm(dim=0) for k in range(4)])
-    for k, share in enumerate((1, 0.5, 0.33, 0.25)):
-        torch.testing.assert_close(size[k] / size[0], torch.full((20,), share).double(), rtol=1e-4, atol=1e-4)
+    for k, part in enumerate((1, 0.5, 0.33, 0.25)):
+        torch.testing.assert_close(size[k] / size[0], torch.full((20,), part).double(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_harmonic_has_its_second_sine_without_a_phase() -> None:
@@ -149,6 +162,66 @@ def test_the_landscape_grows_with_pretraining(tmp_path: Path) -> None:
     assert all(abs(float(land.tasks[0].gains[1, 1])) < 1e-4 for _, land in films)
     with pytest.raises(ConfigError, match="that grow"):
         growth("mixed", steps=(10, 5))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"sigma": 0.0}, "sigma is 0; give a positive number"),
+        ({"sigma": math.nan}, "sigma is nan"),
+        ({"seed": 2**56}, "seed is 72057594037927936; give a whole number from 0 to 72057594037927935"),
+        ({"seed": -1}, "seed is -1"),
+        ({"top_k": 0}, "top_k is 0; keep at least 1"),
+        ({"population": 5, "top_k": 6}, r"at most as many as are tried \(5\)"),
+        ({"steps": -1}, "steps is -1; give 0 or more"),
+        ({"test": 0}, "test is 0; give 1 or more"),
+    ],
+)
+def test_settings_that_no_run_can_have_are_refused(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        Settings(**changes)
+
+
+def test_the_largest_seed_has_its_streams() -> None:
+    assert not torch.equal(draw("line", 2, stream(SEEDS - 1, 1)), draw("line", 2, stream(SEEDS - 1, 2)))
+    with pytest.raises(ConfigError, match="seed is"):
+        growth("mixed", ("sinusoid",), (0, 1), seed=SEEDS, points=3, candidates=8)
+
+
+def test_the_neighbourhood_is_named_by_what_it_is_beside_the_base() -> None:
+    def named(base: float, *gains: float) -> str:
+        share_of = share(sum(g >= 0 for g in gains), len(gains))
+        return kind([Density(0.002, base, share_of, gains), Density(9.0, base, share_of, [base])], 0.002)
+
+    assert named(1e-5, *[-1e-6] * 19, 9e-6) == "a needle (5% as good)"
+    assert named(1e-5, -math.inf, 2e-6, 1e-6, 0.0) == "a thicket (75% as good, the best with 20% less error)"
+    # The same gains are nothing beside a large error.
+    assert named(1.0, -math.inf, 2e-6, 1e-6, 0.0) == "a plateau (75% as good, the best with 0% less error)"
+    assert named(2.0, 0.1, 0.1).startswith("a plateau")
+    assert named(0.0, 0.0, -1.0).startswith("a plateau")
+
+
+def test_gains_are_above_0_for_better_candidates() -> None:
+    settings = Settings(population=20, top_k=2, steps=60, selection=16, test=16)
+    model = make_base("mixed", 0, 60)
+    signals = draw("sinusoid", 16, stream(0, 1))
+    (around,) = neighbourhood(model, signals, [0.01], settings)
+    members = perturbations(SearchConfig(population=20, sigmas=(0.01,), seed=1))
+    rolled = ModuleEnsemble(model, members, "gaussian/1", WeightsConfig()).predictions(signals[:, :CONTEXT], roll_out)
+    errors = (rolled - signals[:, CONTEXT:]).square().mean((1, 2))
+    with torch.no_grad():
+        base = float((roll_out(model, signals[:, :CONTEXT]) - signals[:, CONTEXT:]).square().mean())
+    assert around.base == pytest.approx(base, rel=1e-4)
+    assert list(around.gains) == pytest.approx((base - errors).tolist(), rel=1e-3, abs=1e-5)
+
+
+def test_a_task_of_one_signal_is_fitted_not_helped() -> None:
+    record = Record("mixed", "one_line", Settings(), 0.002, {}, Interval(0.2, 0.1, 0.3), {}, [], [])
+    assert record.verdict == "fitted (same signal)"
+    assert replace(record, gain=Interval(-0.2, -0.3, -0.1)).verdict == "not fitted (same signal)"
+    assert replace(record, task="line").verdict == "helped"
+    assert replace(record, task="line", gain=Interval(-0.2, -0.3, -0.1)).verdict == "hurt"
+    assert replace(record, task="line", gain=Interval(0.0, -0.3, 0.1)).verdict == "no clear difference"
 
 
 def test_a_summary_is_drawn_from_records(tmp_path: Path) -> None:
