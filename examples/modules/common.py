@@ -1,7 +1,8 @@
-"""What the examples share: training a base, the verdict with its interval, and the figure. Knows no data set."""
+"""What the examples share: options, training a base, the verdict with its interval, the figure. Knows no data set."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,6 +11,13 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from thickets.signals.experiment import interval
+
+
+def candidates(usual: int) -> int:
+    """How many to try: `--population` on the command line, or as many as usual."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--population", type=int, default=usual, help="how many candidates are tried (%(default)s)")
+    return int(parser.parse_args().population)
 
 
 def train(model: nn.Module, loss: Callable[[], torch.Tensor], steps: int, rate: float = 1e-2) -> None:
