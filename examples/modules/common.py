@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from thickets.signals.experiment import interval
+from thickets.analysis.statistics import resampled_mean
 
 
 def candidates(usual: int) -> int:
@@ -32,14 +32,13 @@ def train(model: nn.Module, loss: Callable[[], torch.Tensor], steps: int, rate: 
 
 def report(name: str, what: str, values: Mapping[str, torch.Tensor], better: str = "higher") -> None:
     """Print and draw each model's mean over the same test examples; `values` must have `base` and `ensemble`."""
-    means = {model: interval(v.float()) for model, v in values.items()}
+    means = {model: resampled_mean(v) for model, v in values.items()}
     for model, mean in means.items():
         print(f"{model:22}{what} {mean.value:.4g} ({mean.low:.4g} to {mean.high:.4g})")
     sign = 1 if better == "higher" else -1
-    gain = interval(sign * (values["ensemble"].float() - values["base"].float()))
-    verdict = "RandOpt helped" if gain.low > 0 else "RandOpt hurt" if gain.high < 0 else "no clear difference"
+    gain = resampled_mean(sign * (values["ensemble"].float() - values["base"].float()))
     difference = f"{gain.value:+.3g} ({gain.low:+.3g} to {gain.high:+.3g}, 95 % over {len(values['base'])} tests)"
-    print(f"{verdict}: {difference}")
+    print(f"RandOpt: {gain.verdict}, {difference}")
     figure = Figure(figsize=(6.4, 1.4 + 0.45 * len(means)), layout="constrained")
     axes = figure.add_subplot()
     for y, (model, mean) in enumerate(means.items()):
@@ -51,7 +50,7 @@ def report(name: str, what: str, values: Mapping[str, torch.Tensor], better: str
     axes.set_ylim(len(means) - 0.5, -0.8)
     axes.set_xlabel(f"{what} on test, 95 % interval ({better} is better)")
     # Intervals may overlap where the difference on the same tests is clear.
-    axes.set_title(f"{name}: {verdict}\nensemble better by {difference}", fontsize=10)
+    axes.set_title(f"{name}, RandOpt: {gain.verdict}\nensemble better by {difference}", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     file = Path("runs") / "modules" / f"{name}.png"
     file.parent.mkdir(parents=True, exist_ok=True)

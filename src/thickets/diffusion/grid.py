@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thickets.diffusion.held_out import MODELS, Test, image_path
+from thickets.module.pictures import INK, MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 # Models of the columns.
 COLUMNS = ("base", "best", "ensemble")
 ROWS = 6
-INK, MUTED = "#1f2328", "#6e7781"
 # Below this width in pixels an image is shown pixel by pixel, not blurred.
 _SMALL = 128
 
@@ -28,13 +28,13 @@ def draw_grid(test: Test, directory: Path) -> Path:
     with matplotlib.style.context(["default", {"font.size": 9, "text.color": INK}]):
         figure = Figure(figsize=(1.7 + 2.1 * len(models), 0.9 + 2.3 * len(numbers)), dpi=130, layout="constrained")
         cells = figure.subplots(len(numbers), 1 + len(models), squeeze=False, width_ratios=[0.75] + [1] * len(models))
-        for row, number in enumerate(numbers):
-            _write_prompt(cells[row, 0], test.shots[number].prompt)
+        for row, shot in enumerate(numbers):
+            _write_prompt(cells[row, 0], test.shots[shot].prompt)
             for column, model in enumerate(models, 1):
-                _paint(cells[row, column], test, model, number, directory)
+                _paint(cells[row, column], test, model, shot, directory)
                 if row == 0:
                     mean = test.figures[model].reward.value
-                    cells[row, column].set_title(f"{MODELS[model]}\nmean {_plain(mean)}", fontsize=10, weight="bold")
+                    cells[row, column].set_title(f"{MODELS[model]}\nmean {number(mean)}", fontsize=10, weight="bold")
         figure.suptitle(_title(test), fontsize=10)
         path = directory / "grid.png"
         figure.savefig(path, metadata={"Software": None})
@@ -57,17 +57,17 @@ def rows(test: Test) -> list[int]:
     return sorted(number for _, number in sorted(turns)[:ROWS])
 
 
-def _paint(axes: Axes, test: Test, model: str, number: int, directory: Path) -> None:
+def _paint(axes: Axes, test: Test, model: str, shot: int, directory: Path) -> None:
     from PIL import Image
 
-    with Image.open(image_path(directory / "images" / model, number), formats=["PNG"]) as image:
+    with Image.open(image_path(directory / "images" / model, shot), formats=["PNG"]) as image:
         how: dict[str, Any] = {"interpolation": "nearest"} if image.width < _SMALL else {}
         axes.imshow(image.convert("RGB"), **how)
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_xlabel(f"{_plain(test.figures[model].rewards[number])}", color=MUTED, labelpad=3)
+    axes.set_xlabel(number(test.figures[model].rewards[shot]), color=MUTED, labelpad=3)
 
 
 def _write_prompt(axes: Axes, prompt: str) -> None:
@@ -81,10 +81,11 @@ def _title(test: Test) -> str:
     how = "The same latents in every row; under an image its reward."
     if test.gain is None:
         return f"RandOpt: {test.verdict}, as the test could not be finished.\n{how}"
-    low, high = _plain(test.gain.low, "+"), _plain(test.gain.high, "+")
-    over = f"{_plain(test.gain.value, '+')} ({low} to {high}) over the base"
+    low, high = number(test.gain.low, "+"), number(test.gain.high, "+")
+    over = f"{number(test.gain.value, '+')} ({low} to {high}) over the base"
     return f"RandOpt: {test.verdict}; the ensemble's reward is {over}.\n{how}"
 
 
-def _plain(value: float, sign: str = "") -> str:
-    return format(value, f"{sign}.3f").replace("-", "−")
+def number(value: float, sign: str = "") -> str:
+    """Four decimals with a true minus sign; a dash for none."""
+    return format(value, f"{sign}.4f").replace("-", "−") if abs(value) < float("inf") else "–"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from thickets.analysis.statistics import Interval
+from thickets.analysis.statistics import Interval, Verdict, student_mean
 from thickets.diffusion.averaging import averaged
 from thickets.diffusion.denoiser import Denoiser
 from thickets.diffusion.painting import CannotDraw, Painter, Shot
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 # What the test compares, in this order, and what people call it; folders of images and figures have the short names.
 MODELS = {"base": "base", "best": "best member", "random": "random members", "ensemble": "ensemble"}
-Verdict = Literal["helped", "hurt", "no clear difference", "not known"]
 
 
 @dataclass(frozen=True)
@@ -62,11 +60,9 @@ class Test:
         return self.figures["ensemble"].gain if "ensemble" in self.figures else None
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Verdict | Literal["not known"]:
         """Whether the ensemble is better than the base beyond chance (95 %)."""
-        if self.gain is None:
-            return "not known"
-        return "helped" if self.gain.low > 0 else "hurt" if self.gain.high < 0 else "no clear difference"
+        return "not known" if self.gain is None else self.gain.verdict
 
     def failed(self) -> list[str]:
         """A sentence for each model without a figure."""
@@ -87,7 +83,7 @@ class Test:
             "no clear difference": "There is no clear difference",
         }
         return (
-            f"{words[self.verdict]}: the ensemble's mean reward is {gain.value:+.4f} over the base's "
+            f"{words[gain.verdict]}: the ensemble's mean reward is {gain.value:+.4f} over the base's "
             f"({gain.low:+.4f} to {gain.high:+.4f} with 95 % confidence), on {what}: {held}."
         )
 
@@ -187,23 +183,10 @@ def _compared(
     def gain(model: str, other: str) -> Interval | None:
         if model not in rewards or other not in rewards:
             return None
-        return mean_interval(units([a - b for a, b in zip(rewards[model], rewards[other], strict=True)]))
+        return student_mean(units([a - b for a, b in zip(rewards[model], rewards[other], strict=True)]))
 
     figures = {
-        model: Figure(model, mean_interval(units(values)), gain(model, "base"), tuple(values))
+        model: Figure(model, student_mean(units(values)), gain(model, "base"), tuple(values))
         for model, values in rewards.items()
     }
     return Test(tuple(wanted), over, figures, gain("ensemble", "random"), failures)
-
-
-def mean_interval(values: Sequence[float]) -> Interval:
-    """The mean with Student's 95 % interval (1908), which is honest about few values; of one value it is infinite."""
-    from scipy.stats import t
-
-    count = len(values)
-    mean = math.fsum(values) / count
-    if count < 2:
-        return Interval(mean, -math.inf, math.inf)
-    error = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (count - 1) / count)
-    reach = float(t.ppf(0.975, count - 1)) * error
-    return Interval(mean, mean - reach, mean + reach)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from thickets.analysis.statistics import Interval
 from thickets.diffusion.found import FoundImages
-from thickets.diffusion.grid import columns, draw_grid
+from thickets.diffusion.grid import columns, draw_grid, number
 from thickets.diffusion.held_out import MODELS
 from thickets.errors import RunError
 from thickets.store import write_atomically
@@ -68,11 +68,6 @@ def _context(found: FoundImages, name: str, grid: bytes | None) -> dict[str, Any
 def _best_of(found: FoundImages, sigma: float) -> float:
     rows = zip(found.candidates, found.trials, strict=True)
     return max((t.score for p, t in rows if p.sigma == sigma and t.failure is None), default=float("nan"))
-
-
-def number(value: float, sign: str = "") -> str:
-    """Four decimals with a true minus sign; a dash for none."""
-    return format(value, f"{sign}.4f").replace("-", "−") if abs(value) < float("inf") else "–"
 
 
 def bounds(interval: Interval, sign: str = "") -> str:

@@ -10,9 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from thickets.analysis.statistics import Interval, share
+from thickets.analysis.statistics import Interval, resampled_mean, share
 from thickets.config import SearchConfig, WeightsConfig
 from thickets.errors import ConfigError
 from thickets.module import Found, ModuleEnsemble, search
@@ -159,9 +157,9 @@ def experiment(
     )
     predictions = _predictions(model, found, test)
     truth = test[:, -predictions["base"].shape[1] :]
-    wrong = {name: (p - truth).square().mean(1) for name, p in predictions.items()}
-    errors = [Errors(name, interval(values)) for name, values in wrong.items()]
-    gain = interval(wrong["base"] - wrong["ensemble"])
+    wrong = {name: (p - truth).square().mean(1).numpy() for name, p in predictions.items()}
+    errors = [Errors(name, resampled_mean(values)) for name, values in wrong.items()]
+    gain = resampled_mean(wrong["base"] - wrong["ensemble"])
     density = neighbourhood(model, selection[:64], [sigma * f for f in DENSITY_FACTORS], settings)
     return Experiment(base, task, settings, sigma, found, errors, gain, test, predictions, density)
 
@@ -196,12 +194,3 @@ def neighbourhood(
         gains = (scorer.table(candidates).mean(1) - scorer.base).nan_to_num(nan=-torch.inf).tolist()
         made.append(Density(sigma, -scorer.base, share(sum(g >= 0 for g in gains), count), gains))
     return made
-
-
-def interval(values: torch.Tensor) -> Interval:
-    """Mean with a 95 % percentile bootstrap over signals; the seed is fixed: equal data give equal intervals."""
-    numbers = values.double().numpy()
-    generator = np.random.Generator(np.random.PCG64(0))
-    means = numbers[generator.integers(len(numbers), size=(2000, len(numbers)))].mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(numbers.mean()), float(low), float(high))

@@ -38,9 +38,7 @@ class Record:
         if is_fixed(self.task):
             # It was searched on what it is tested on: nothing is known of other signals.
             return "fitted (same signal)" if self.gain.low > 0 else "not fitted (same signal)"
-        if self.gain.low > 0:
-            return "helped"
-        return "hurt" if self.gain.high < 0 else "no clear difference"
+        return self.gain.verdict
 
 
 def record_of(done: Experiment) -> Record:
