@@ -23,6 +23,7 @@ from tests.diffusion.conftest import PIPES, stable_diffusion
 from thickets.analysis.statistics import student_mean
 from thickets.config.diffusion import ImageSearchConfig
 from thickets.diffusion import PipelineEnsemble, Watching, search_pipeline
+from thickets.diffusion.denoiser import Denoiser
 from thickets.diffusion.painting import Painter, shots
 from thickets.diffusion.search import make_plan
 from thickets.errors import (
@@ -209,6 +210,23 @@ def test_a_search_does_not_go_on_as_another(tmp_path: Path) -> None:
     (out / "search.db").write_bytes(b"no database" * 500)
     with pytest.raises(RunError, match=r"cannot use .*not a database"):
         search_pipeline(pipe, "redness", PROMPTS, out=out, **FAST)
+
+
+def test_the_whole_pipeline_is_read_only_for_a_search_that_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identify, asked = Denoiser.identity, []
+
+    def counted(denoiser: Denoiser) -> str:
+        asked.append(denoiser.name)
+        return identify(denoiser)
+
+    monkeypatch.setattr(Denoiser, "identity", counted)
+    pipe, small = stable_diffusion(), FAST | {"population": 1, "top_k": 1, "test_images_per_prompt": 0}
+    search_pipeline(pipe, "redness", PROMPTS, **small)
+    assert asked == []
+    search_pipeline(pipe, "redness", PROMPTS, out=tmp_path / "s", **small)
+    assert asked == ["unet"]
 
 
 def test_the_ensembles_file_is_small_and_draws_the_same(

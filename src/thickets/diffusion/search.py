@@ -78,7 +78,9 @@ def search_pipeline(
     watch = watching or Watching()
     with Records(None if out is None else Path(out)) as records:
         watch.say(f"pipe.{denoiser.name} moves; the copy of its weights takes {denoiser.base.cost}")
-        records.begin(plan.fixed(judge) | {"_pipeline": denoiser.identity()})
+        # Every weight is read for it, so only where the search may be gone on with.
+        identity = {} if out is None else {"_pipeline": denoiser.identity()}
+        records.begin(plan.fixed(judge) | identity)
         search = _Search(denoiser, painter, judge, records, plan, watch)
         try:
             return search.run(model)
