@@ -33,7 +33,7 @@ def signals(
     screen: Annotated[bool, Parameter(help="Drop clearly worse candidates early; the same best ones, sooner.")] = True,
     out: Annotated[Path, Parameter(help="Where the pictures and figures go.")] = Path("runs/signals"),
 ) -> None:
-    """Run the paper's experiment with 1D signals: pretrain a small predictor, search around it, test, and draw."""
+    """Run the 1D experiment of the paper's release: pretrain a small predictor, search around it, test, and draw."""
     from thickets.signals.experiment import PUBLISHED, Settings
     from thickets.signals.figures import draw_summary
 

@@ -123,7 +123,7 @@ def make_base(name: str, seed: int, steps: int = STEPS) -> torch.nn.Sequential:
 
 
 def check_pair(base: str, task: str) -> None:
-    """Raise `ConfigError` for a combination that the paper does not have."""
+    """Raise `ConfigError` for a combination that the release does not have."""
     bases = list(dict.fromkeys(b for b, _ in PUBLISHED))
     if base not in bases:
         raise ConfigError(f"there is no base {base!r}; {nearest(base, bases)}")
