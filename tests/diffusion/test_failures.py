@@ -16,6 +16,7 @@ from tests.diffusion.test_search import redness
 from thickets.config.diffusion import ImageSearchConfig
 from thickets.diffusion import PipelineEnsemble, Watching, search_pipeline
 from thickets.diffusion.averaging import averaged
+from thickets.diffusion.held_out import Test
 from thickets.diffusion.painting import Painter
 from thickets.errors import EngineError
 from thickets.searching.strategies.random import perturbations
@@ -61,8 +62,18 @@ def test_random_members_are_candidates_that_could_be_scored() -> None:
     assert redness(drawn, None) == pytest.approx(list(found.test.figures["random"].rewards[:2]), abs=1e-12)
 
 
+@pytest.fixture(scope="module")
+def undisturbed() -> Test:
+    """The test of a search in which nothing fails."""
+    found = search_pipeline(stable_diffusion(), redness, PROMPTS, test_prompts=TEST_PROMPTS, **FAST)
+    assert found.test is not None
+    return found.test
+
+
 @pytest.mark.parametrize(("model", "call"), [("best", BEST_TEST + 1), ("random", RANDOM_TEST)])
-def test_a_member_that_fails_on_a_test_prompt_ends_only_its_own_part(model: str, call: int, tmp_path: Path) -> None:
+def test_a_member_that_fails_on_a_test_prompt_ends_only_its_own_part(
+    model: str, call: int, undisturbed: Test, tmp_path: Path
+) -> None:
     pipe, out = stable_diffusion(), tmp_path / "s"
     reward = Moody(call)
     found = search_pipeline(pipe, reward, PROMPTS, test_prompts=TEST_PROMPTS, out=out, **FAST)
@@ -81,9 +92,8 @@ def test_a_member_that_fails_on_a_test_prompt_ends_only_its_own_part(model: str,
     before = reward.calls
     again = search_pipeline(pipe, reward, PROMPTS, test_prompts=TEST_PROMPTS, out=out, **FAST)
     assert reward.calls - before == (5 if model == "best" else 6)
-    whole = search_pipeline(pipe, redness, PROMPTS, test_prompts=TEST_PROMPTS, **FAST)
-    assert again.test is not None and whole.test is not None
-    assert (again.test.failures, again.test.figures) == ({}, whole.test.figures)
+    assert again.test is not None
+    assert (again.test.failures, again.test.figures) == ({}, undisturbed.figures)
 
 
 @pytest.mark.parametrize(("model", "call"), [("base", BASE_TEST + 2), ("ensemble", ENSEMBLE_TEST + 5)])
@@ -146,6 +156,21 @@ def test_a_base_that_the_pipeline_cannot_draw_ends_the_search() -> None:
     pipe = raising(lambda prediction: True, ValueError("no such size"))
     with pytest.raises(EngineError, match="cannot draw with these settings: no such size"):
         search_pipeline(pipe, "redness", PROMPTS, **FAST)
+
+
+def test_a_pipeline_that_breaks_in_the_middle_fails_no_candidate(tmp_path: Path) -> None:
+    calls = 0
+
+    def late(prediction: torch.Tensor) -> bool:
+        nonlocal calls
+        calls += 1
+        # Three steps a batch: the base and two candidates are drawn, and nothing after them.
+        return calls > 3 * 3
+
+    with pytest.raises(EngineError, match="cannot draw with these settings: gone"):
+        search_pipeline(raising(late, RuntimeError("gone")), "redness", PROMPTS, out=tmp_path / "s", **FAST)
+    found = search_pipeline(stable_diffusion(), "redness", PROMPTS, out=tmp_path / "s", **FAST)
+    assert found.failed == 0
 
 
 @pytest.mark.parametrize(

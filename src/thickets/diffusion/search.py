@@ -207,7 +207,9 @@ class _Search:
         except CannotDraw as error:
             if candidate is None:
                 raise
-            # The base was drawn with the same settings, so it is this candidate's step that the pipeline cannot take.
+            # The candidate's step is at fault where the base can still be drawn; where it cannot, this raises.
+            self.denoiser.base.place(None)
+            self.painter.draw(next(self.painter.batches(self.plan.selection)))
             failure = str(error)
         trial = Trial(tuple(rewards), failure, time.monotonic() - started)
         if candidate is not None or failure is None:
