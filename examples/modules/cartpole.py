@@ -12,7 +12,7 @@ from typing import Any
 
 import gymnasium
 import torch
-from common import report, train
+from common import candidates, report, train
 from torch import nn
 
 import thickets
@@ -36,30 +36,32 @@ def returns(act: Callable[[torch.Tensor], torch.Tensor], episodes: int, seed: in
     return steps
 
 
+def push(model: nn.Module, states: torch.Tensor) -> torch.Tensor:
+    """To the left (0) or to the right (1) in each state."""
+    return model(states).argmax(-1)
+
+
 def score(model: nn.Module, _: Any) -> float:
     """Mean return on the selection episodes."""
-    return float(returns(lambda states: model(states).argmax(-1), EPISODES, seed=1000).mean())
+    return float(returns(lambda states: push(model, states), EPISODES, seed=1000).mean())
 
 
 def main() -> None:
+    population = candidates(150)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 2))
     states = torch.randn(500, 4) * 0.2
     # Push to where the cart stands, whatever the pole does: it falls at once.
     rule = (states[:, 0] > 0).long()
     train(model, lambda: nn.functional.cross_entropy(model(states), rule), 300)
-    found = thickets.search(model, score, population=150, sigmas=(0.3, 0.6), top_k=5, say=print)
+    found = thickets.search(model, score, population=population, sigmas=(0.3, 0.6), top_k=5, say=print)
     ensemble = found.ensemble("vote")
-    members = [ensemble.member(rank) for rank in range(1, 6)]
-
-    def vote(states: torch.Tensor) -> torch.Tensor:
-        return torch.stack([m(states).argmax(-1) for m in members]).mode(0).values
-
+    best = ensemble.member(1)
     with torch.no_grad():
         tests = {
-            "base": returns(lambda s: model(s).argmax(-1), TESTS, seed=5000),
-            "best single": returns(lambda s: members[0](s).argmax(-1), TESTS, seed=5000),
-            "ensemble": returns(vote, TESTS, seed=5000),
+            "base": returns(lambda states: push(model, states), TESTS, seed=5000),
+            "best single": returns(lambda states: push(best, states), TESTS, seed=5000),
+            "ensemble": returns(lambda states: ensemble(states, push), TESTS, seed=5000),
         }
     report("cartpole", "steps", tests)
 

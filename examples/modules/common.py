@@ -1,7 +1,8 @@
-"""What the examples share: training a base, the verdict with its interval, and the figure. Knows no data set."""
+"""What the examples share: options, training a base, the verdict with its interval, the figure. Knows no data set."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -9,7 +10,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from thickets.signals.experiment import interval
+from thickets.analysis.statistics import resampled_mean
+
+
+def candidates(usual: int) -> int:
+    """How many to try: `--population` on the command line, or as many as usual."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--population", type=int, default=usual, help="how many candidates are tried (%(default)s)")
+    return int(parser.parse_args().population)
 
 
 def train(model: nn.Module, loss: Callable[[], torch.Tensor], steps: int, rate: float = 1e-2) -> None:
@@ -24,14 +32,13 @@ def train(model: nn.Module, loss: Callable[[], torch.Tensor], steps: int, rate: 
 
 def report(name: str, what: str, values: Mapping[str, torch.Tensor], better: str = "higher") -> None:
     """Print and draw each model's mean over the same test examples; `values` must have `base` and `ensemble`."""
-    means = {model: interval(v.float()) for model, v in values.items()}
+    means = {model: resampled_mean(v) for model, v in values.items()}
     for model, mean in means.items():
         print(f"{model:22}{what} {mean.value:.4g} ({mean.low:.4g} to {mean.high:.4g})")
     sign = 1 if better == "higher" else -1
-    gain = interval(sign * (values["ensemble"].float() - values["base"].float()))
-    verdict = "RandOpt helped" if gain.low > 0 else "RandOpt hurt" if gain.high < 0 else "no clear difference"
+    gain = resampled_mean(sign * (values["ensemble"].float() - values["base"].float()))
     difference = f"{gain.value:+.3g} ({gain.low:+.3g} to {gain.high:+.3g}, 95 % over {len(values['base'])} tests)"
-    print(f"{verdict}: {difference}")
+    print(f"RandOpt: {gain.verdict}, {difference}")
     figure = Figure(figsize=(6.4, 1.4 + 0.45 * len(means)), layout="constrained")
     axes = figure.add_subplot()
     for y, (model, mean) in enumerate(means.items()):
@@ -43,7 +50,7 @@ def report(name: str, what: str, values: Mapping[str, torch.Tensor], better: str
     axes.set_ylim(len(means) - 0.5, -0.8)
     axes.set_xlabel(f"{what} on test, 95 % interval ({better} is better)")
     # Intervals may overlap where the difference on the same tests is clear.
-    axes.set_title(f"{name}: {verdict}\nensemble better by {difference}", fontsize=10)
+    axes.set_title(f"{name}, RandOpt: {gain.verdict}\nensemble better by {difference}", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     file = Path("runs") / "modules" / f"{name}.png"
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from common import report, train
+from common import candidates, report, train
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -22,6 +22,7 @@ def likelihood(model: nn.Module, batch: Any) -> torch.Tensor:
 
 
 def main() -> None:
+    population = candidates(1000)
     torch.manual_seed(0)
     digits = load_digits()
     order = torch.randperm(len(digits.target))
@@ -39,7 +40,7 @@ def main() -> None:
     )
     train(model, lambda: -likelihood(model, first).mean(), 40)
     found = thickets.search(
-        model, likelihood, selection, population=1000, sigmas=(0.01, 0.03), top_k=20, screen=True, say=print
+        model, likelihood, selection, population=population, sigmas=(0.01, 0.03), top_k=20, screen=True, say=print
     )
     ensemble = found.ensemble("mean")
     each = ensemble.predictions(test[0], lambda m, x: m(x).softmax(-1))

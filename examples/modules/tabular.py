@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from common import report, train
+from common import candidates, report, train
 from sklearn.datasets import load_diabetes
 from torch import nn
 
@@ -22,6 +22,7 @@ def closeness(model: nn.Module, batch: Any) -> torch.Tensor:
 
 
 def main() -> None:
+    population = candidates(3000)
     torch.manual_seed(0)
     data = load_diabetes()
     order = torch.randperm(len(data.target))
@@ -31,7 +32,7 @@ def main() -> None:
     model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1))
     train(model, lambda: -closeness(model, first).mean(), 60)
     found = thickets.search(
-        model, closeness, selection, population=3000, sigmas=(0.02, 0.05, 0.1), top_k=30, screen=True, say=print
+        model, closeness, selection, population=population, sigmas=(0.02, 0.05, 0.1), top_k=30, screen=True, say=print
     )
     each = found.ensemble().predictions(test[0])
     with torch.no_grad():

@@ -11,7 +11,7 @@ import pydoc
 from typing import Any
 
 import torch
-from common import report, train
+from common import candidates, report, train
 from torch import nn
 
 import thickets
@@ -52,7 +52,8 @@ def lines() -> tuple[torch.Tensor, torch.Tensor]:
     texts, topics = [], []
     for number, name in enumerate(TOPICS):
         plain = pydoc.plain(pydoc.render_doc(name))
-        for line in {line.strip(" |") for line in plain.splitlines()}:
+        # Each line once, in the order of the text: a set has another order in every process.
+        for line in dict.fromkeys(line.strip(" |") for line in plain.splitlines()):
             if len(line) > 25:
                 texts.append([min(byte, 127) for byte in line.encode()[:LENGTH].ljust(LENGTH)])
                 topics.append(number)
@@ -66,6 +67,7 @@ def likelihood(model: nn.Module, batch: Any) -> torch.Tensor:
 
 
 def main() -> None:
+    population = candidates(1000)
     torch.manual_seed(0)
     texts, topics = lines()
     order = torch.randperm(len(topics), generator=torch.Generator().manual_seed(0))
@@ -86,7 +88,13 @@ def main() -> None:
     with torch.no_grad():
         vectors = encoder(texts).mean(1)
     found = thickets.search(
-        model.head, likelihood, (vectors[b:c], topics[b:c]), population=1000, sigmas=(0.02, 0.05), top_k=20, say=print
+        model.head,
+        likelihood,
+        (vectors[b:c], topics[b:c]),
+        population=population,
+        sigmas=(0.02, 0.05),
+        top_k=20,
+        say=print,
     )
     each = found.ensemble().predictions(vectors[c:], lambda head, x: head(x).softmax(-1))
     with torch.no_grad():

@@ -20,9 +20,10 @@ from PIL import Image
 
 import thickets
 from tests.diffusion.conftest import PIPES, stable_diffusion
+from thickets.analysis.statistics import student_mean
 from thickets.config.diffusion import ImageSearchConfig
 from thickets.diffusion import PipelineEnsemble, Watching, search_pipeline
-from thickets.diffusion.held_out import mean_interval
+from thickets.diffusion.denoiser import Denoiser
 from thickets.diffusion.painting import Painter, shots
 from thickets.diffusion.search import make_plan
 from thickets.errors import (
@@ -102,9 +103,9 @@ def test_the_test_compares_what_it_says_on_images_that_selection_never_saw(tmp_p
         assert redness([Image.open(f) for f in files], None) == pytest.approx(list(figure.rewards), abs=1e-12)
     # Three prompts are three things held out, however many images there are of each.
     gains = np.subtract(test.figures["ensemble"].rewards, test.figures["base"].rewards).reshape(3, 4).mean(1)
-    assert test.figures["ensemble"].gain == mean_interval(gains.tolist())
+    assert test.figures["ensemble"].gain == student_mean(gains.tolist())
     chosen = np.subtract(test.figures["ensemble"].rewards, test.figures["random"].rewards)
-    assert test.chosen == mean_interval(chosen.reshape(3, 4).mean(1).tolist())
+    assert test.chosen == student_mean(chosen.reshape(3, 4).mean(1).tolist())
     painter = Painter(pipe, found.settings.call(), 2)
     with found.ensemble().applied():
         drawn = painter.draw(test.shots[:2])
@@ -209,6 +210,23 @@ def test_a_search_does_not_go_on_as_another(tmp_path: Path) -> None:
     (out / "search.db").write_bytes(b"no database" * 500)
     with pytest.raises(RunError, match=r"cannot use .*not a database"):
         search_pipeline(pipe, "redness", PROMPTS, out=out, **FAST)
+
+
+def test_the_whole_pipeline_is_read_only_for_a_search_that_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identify, asked = Denoiser.identity, []
+
+    def counted(denoiser: Denoiser) -> str:
+        asked.append(denoiser.name)
+        return identify(denoiser)
+
+    monkeypatch.setattr(Denoiser, "identity", counted)
+    pipe, small = stable_diffusion(), FAST | {"population": 1, "top_k": 1, "test_images_per_prompt": 0}
+    search_pipeline(pipe, "redness", PROMPTS, **small)
+    assert asked == []
+    search_pipeline(pipe, "redness", PROMPTS, out=tmp_path / "s", **small)
+    assert asked == ["unet"]
 
 
 def test_the_ensembles_file_is_small_and_draws_the_same(
@@ -344,16 +362,6 @@ def test_a_pipeline_that_draws_no_images_of_prompts_is_refused() -> None:
     pipe = stable_diffusion()
     with pytest.raises(ModelError, match="give a text-to-image pipeline"):
         search_pipeline(DDIMPipeline(pipe.unet, pipe.scheduler), "redness", PROMPTS)
-
-
-def test_students_interval() -> None:
-    from scipy.stats import ttest_1samp
-
-    values = [0.1, 0.4, -0.2, 0.3]
-    wanted = ttest_1samp(values, 0).confidence_interval(0.95)
-    made = mean_interval(values)
-    assert (made.low, made.high) == pytest.approx((wanted.low, wanted.high))
-    assert mean_interval([1.0]) == type(made)(1.0, -math.inf, math.inf)
 
 
 # -- the command ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thickets.cli.flags import fields, nested
-from thickets.config import differences, merge, parse, read_toml
+from thickets.config import differences, merge, parse, read_toml, validate
+from thickets.config.diffusion import ImageSearchConfig
 from thickets.errors import ConfigError
 
 
@@ -60,6 +61,21 @@ def test_bad_values_are_named_in_one_sentence(given: dict[str, Any], said: str) 
         parse(given, "run.toml")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"stpes": 3}, "there is no field stpes; did you mean steps?"),
+        ({"weights": {"includ": []}}, "there is no field weights.includ; did you mean weights.include?"),
+        # A table of a run, which a search around a pipeline does not have.
+        ({"generaton": {}}, "there is no field generaton"),
+    ],
+)
+def test_only_what_the_table_has_is_suggested(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        validate(ImageSearchConfig, given, "search_pipeline")
+    assert str(error.value) == f"search_pipeline cannot be used: {said}"
 
 
 def test_bad_toml_names_file_and_line(tmp_path: Any) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thickets.analysis.statistics import holm, paired, share
+from thickets.analysis.statistics import Interval, holm, paired, resampled_mean, share, student_mean
 
 
 @given(st.integers(0, 60), st.integers(1, 60))
@@ -88,3 +90,26 @@ def test_holm_by_hand() -> None:
 def test_what_is_no_p_value_is_refused(strange: float) -> None:
     with pytest.raises(ValueError, match="is no p-value"):
         holm([0.5, strange])
+
+
+def test_students_interval() -> None:
+    from scipy.stats import ttest_1samp
+
+    values = [0.1, 0.4, -0.2, 0.3]
+    wanted = ttest_1samp(values, 0).confidence_interval(0.95)
+    made = student_mean(values)
+    assert (made.low, made.high) == pytest.approx((wanted.low, wanted.high))
+    assert student_mean([1.0]) == type(made)(1.0, -math.inf, math.inf)
+
+
+def test_a_resampled_mean_is_near_student_s_where_values_are_many() -> None:
+    values = np.random.Generator(np.random.PCG64(1)).normal(3.0, 2.0, 400)
+    made, wanted = resampled_mean(values), student_mean(values.tolist())
+    assert made.value == pytest.approx(wanted.value)
+    assert (made.low, made.high) == pytest.approx((wanted.low, wanted.high), abs=0.02)
+    assert resampled_mean(values) == made
+
+
+def test_a_gain_helped_where_its_whole_interval_is_above_0() -> None:
+    for low, high, verdict in ((0.1, 0.3, "helped"), (-0.3, -0.1, "hurt"), (0.0, 0.3, "no clear difference")):
+        assert Interval((low + high) / 2, low, high).verdict == verdict

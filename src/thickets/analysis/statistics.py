@@ -1,13 +1,17 @@
-"""Intervals for shares and for paired differences. Knows nothing of runs."""
+"""Intervals for shares, means and paired differences. Knows nothing of runs."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+Verdict = Literal["helped", "hurt", "no clear difference"]
 # Draws of the bootstrap; its own error on a bound is then well below a tenth of the interval's width.
 _DRAWS = 20_000
 
@@ -20,6 +24,11 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def verdict(self) -> Verdict:
+        """Of a gain: whether there is one beyond chance."""
+        return "helped" if self.low > 0 else "hurt" if self.high < 0 else "no clear difference"
+
 
 # A report asks for the same few shares again and again.
 @lru_cache(maxsize=4096)
@@ -31,6 +40,28 @@ def share(hits: int, total: int) -> Interval:
         return Interval(float("nan"), 0.0, 1.0)
     bounds = binomtest(hits, total).proportion_ci(0.95, method="wilson")
     return Interval(hits / total, float(bounds.low), float(bounds.high))
+
+
+def student_mean(values: Sequence[float]) -> Interval:
+    """The mean with Student's interval (1908), which is honest about few values; of one value it is infinite."""
+    from scipy.stats import t
+
+    count = len(values)
+    mean = math.fsum(values) / count
+    if count < 2:
+        return Interval(mean, -math.inf, math.inf)
+    error = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (count - 1) / count)
+    reach = float(t.ppf(0.975, count - 1)) * error
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def resampled_mean(values: ArrayLike) -> Interval:
+    """The mean of many values with a percentile bootstrap; the seed is fixed: equal data give equal intervals."""
+    numbers = np.asarray(values, dtype=np.float64)
+    generator = np.random.Generator(np.random.PCG64(0))
+    means = numbers[generator.integers(len(numbers), size=(2000, len(numbers)))].mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Interval(float(numbers.mean()), float(low), float(high))
 
 
 @dataclass(frozen=True)

@@ -60,14 +60,14 @@ def print_found(found: FoundImages, directory: Path) -> None:
             table.add_column(column)
         for name, figure in found.test.figures.items():
             reward, gain = figure.reward, figure.gain
-            over = f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})" if name != "base" else ""
+            over = "" if name == "base" or gain is None else f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
             table.add_row(name, f"{reward.value:.4f} ({reward.low:.4f} to {reward.high:.4f})", over)
         console.print(table)
-        chosen = found.test.chosen
-        for sentence in (
-            found.test.sentence(),
-            f"Over as many random members it gains {chosen.value:+.4f} ({chosen.low:+.4f} to {chosen.high:+.4f}).",
-        ):
+        sentences = [found.test.sentence(), *found.test.failed()]
+        if (chosen := found.test.chosen) is not None:
+            over = f"{chosen.value:+.4f} ({chosen.low:+.4f} to {chosen.high:+.4f})"
+            sentences.append(f"Over as many random members it gains {over}.")
+        for sentence in sentences:
             console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     else:
         console.print("No test was asked for, so nothing can be said of whether it helped.", highlight=False)

@@ -29,19 +29,20 @@ def signals(
     top_k: Annotated[int, Parameter(help="How many are kept and averaged (K).")] = 10,
     sigma: Annotated[float | None, Parameter(help="Step; by default 0.002, and 0.05 around an untrained base.")] = None,
     seed: Annotated[int, Parameter(help="Seed of the base, the data and the search.")] = 0,
+    steps: Annotated[int, Parameter(help="Steps of pretraining.")] = 1000,
     screen: Annotated[bool, Parameter(help="Drop clearly worse candidates early; the same best ones, sooner.")] = True,
     out: Annotated[Path, Parameter(help="Where the pictures and figures go.")] = Path("runs/signals"),
 ) -> None:
-    """Run the paper's experiment with 1D signals: pretrain a small predictor, search around it, test, and draw."""
+    """Run the 1D experiment of the paper's release: pretrain a small predictor, search around it, test, and draw."""
     from thickets.signals.experiment import PUBLISHED, Settings
     from thickets.signals.figures import draw_summary
 
     pairs = _pairs(base, task, every, PUBLISHED)
-    settings = Settings(population=population, top_k=top_k, sigma=sigma, seed=seed, screen=screen)
+    settings = Settings(population=population, top_k=top_k, sigma=sigma, seed=seed, steps=steps, screen=screen)
     console = Console(stderr=True)
 
     def say(sentence: str) -> None:
-        console.print(sentence, markup=False, highlight=False)
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
     done = [_one(pair, settings, out, say) for pair in pairs]
     if len(done) > 1:

@@ -16,6 +16,12 @@ def signals_landscape(
         tuple[str, ...],
         Parameter(help="One panel each: sinusoid, harmonic, line, ...", negative="", consume_multiple=True),
     ] = ("sinusoid", "harmonic", "sawtooth"),
+    steps: Annotated[
+        tuple[int, ...],
+        Parameter(help="A frame after so many steps of pretraining each.", negative="", consume_multiple=True),
+    ] = (0, 50, 100, 200, 400, 700, 1000),
+    candidates: Annotated[int, Parameter(help="How many are tried around each base.")] = 100,
+    points: Annotated[int, Parameter(help="Places along each side of the slice.")] = 17,
     seed: Annotated[int, Parameter(help="Seed of the base, the data and the candidates.")] = 0,
     out: Annotated[Path, Parameter(help="Where the picture and the film go.")] = Path("runs/signals"),
 ) -> None:
@@ -24,7 +30,11 @@ def signals_landscape(
     from thickets.signals.growth import growth
 
     console = Console(stderr=True)
-    frames = growth(family, tasks, seed=seed, say=lambda s: console.print(s, markup=False, highlight=False))
+
+    def say(sentence: str) -> None:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+    frames = growth(family, tasks, steps, seed, say, points, candidates)
     stem = out / f"landscape-{family}"
     for file in (*draw_landscape(frames[-1][1], stem), animate(frames, stem, "steps of pretraining")):
         print(file)

@@ -65,7 +65,7 @@ def validate(kind: type[Parsed], values: Mapping[str, Any], source: str) -> Pars
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        faults = "; ".join(_fault(e, kind) for e in error.errors())
+        faults = "; ".join(_fault(kind, e) for e in error.errors())
         raise ConfigError(f"{source} cannot be used: {faults}") from None
 
 
@@ -75,10 +75,10 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
     return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
 
 
-def _fault(error: Any, kind: type[Section]) -> str:
+def _fault(kind: type[Section], error: Any) -> str:
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"there is no field {path}{_nearest(error['loc'], kind)}"
+        return f"there is no field {path}{_nearest(kind, error['loc'])}"
     if error["type"] == "missing":
         # The one field without a default is the model; the flag is what people look for.
         return f"{path.removesuffix('.name')} is missing; give --{path.removesuffix('.name')} or set it in the file"
@@ -89,7 +89,7 @@ def _fault(error: Any, kind: type[Section]) -> str:
     return f"{path}: {message}{given}" if path else message
 
 
-def _nearest(location: tuple[int | str, ...], kind: type[Section]) -> str:
+def _nearest(kind: type[Section], location: tuple[int | str, ...]) -> str:
     import difflib
 
     section: Any = kind

@@ -96,6 +96,7 @@ def _test(test: Test) -> dict[str, Any]:
         "sentence": test.sentence(),
         "over": test.over,
         "chosen": _interval(test.chosen),
+        "failures": test.failures,
         "prompts": list(dict.fromkeys(shot.prompt for shot in test.shots)),
         "seeds": [shot.seed for shot in test.shots],
         "figures": {
@@ -105,7 +106,9 @@ def _test(test: Test) -> dict[str, Any]:
     }
 
 
-def _interval(interval: Interval) -> list[float | None]:
+def _interval(interval: Interval | None) -> list[float | None] | None:
+    if interval is None:
+        return None
     return [_finite(interval.value), _finite(interval.low), _finite(interval.high)]
 
 

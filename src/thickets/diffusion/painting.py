@@ -38,6 +38,10 @@ def shots(prompts: Sequence[str], each: int, seed: int, stream: int) -> list[Sho
     return [Shot(p, int(generator.integers(_SEEDS // 2)) * 2 + stream % 2) for p in prompts for _ in range(each)]
 
 
+class CannotDraw(EngineError):  # noqa: N818 - with a candidate it is an outcome
+    """A call of the pipeline raised. With the base's weights the settings are at fault, with a candidate's its step."""
+
+
 class Painter:
     """Draws shots with a pipeline, `batch` at a time; the same shots in the same batches are the same images.
 
@@ -66,7 +70,10 @@ class Painter:
             yield wanted[first : first + self.batch]
 
     def draw(self, batch: Sequence[Shot]) -> list[Image]:
-        """The images of one batch, in one call of the pipeline."""
+        """The images of one batch, in one call of the pipeline.
+
+        Raises `CannotDraw` where the pipeline raises, and `EngineError` where the machine is at fault.
+        """
         import torch
 
         given = {n: [v] * len(batch) if n.startswith("negative_prompt") else v for n, v in self.arguments.items()}
@@ -75,9 +82,15 @@ class Painter:
             with _quiet(self.pipe), torch.no_grad():
                 drawn = self.pipe(prompt=[s.prompt for s in batch], generator=generators, output_type="np", **given)
         except (ValueError, TypeError, RuntimeError) as error:
-            raise EngineError(
-                f"{type(self.pipe).__name__} cannot draw with these settings: {' '.join(str(error).split())[:300]}"
-            ) from error
+            name, said = type(self.pipe).__name__, " ".join(str(error).split())[:300]
+            if isinstance(error, torch.AcceleratorError):
+                raise EngineError(f"the device failed while {name} drew: {said}; repeat the command") from error
+            if any(words in str(error) for words in ("out of memory", "allocate memory")):
+                raise EngineError(
+                    f"there is too little memory for {name} to draw {len(batch)} images at once ({said}); repeat the "
+                    "command with a smaller batch, height or width"
+                ) from error
+            raise CannotDraw(f"{name} cannot draw with these settings: {said}") from error
         images = getattr(drawn, "images", None)
         if images is None or len(images) != len(batch):
             raise ModelError(

@@ -12,12 +12,12 @@ from markupsafe import Markup
 
 from thickets.analysis.statistics import Interval
 from thickets.diffusion.found import FoundImages
-from thickets.diffusion.grid import COLUMNS, draw_grid
+from thickets.diffusion.grid import columns, draw_grid, number
+from thickets.diffusion.held_out import MODELS
 from thickets.errors import RunError
 from thickets.store import write_atomically
 
-NAMES = COLUMNS | {"random": "random members"}
-_TONES = {"helped": "gain", "hurt": "worse", "no clear difference": ""}
+_TONES = {"helped": "gain", "hurt": "worse"}
 
 
 def publish(found: FoundImages, directory: Path) -> None:
@@ -25,7 +25,7 @@ def publish(found: FoundImages, directory: Path) -> None:
     found.save(directory / "ensemble.json")
     write_atomically(directory / "report.json", json.dumps(found.as_json(), indent=1, allow_nan=False) + "\n")
     grid = None
-    if found.test is not None:
+    if found.test is not None and columns(found.test):
         try:
             grid = draw_grid(found.test, directory).read_bytes()
         except OSError as error:
@@ -54,8 +54,8 @@ def _context(found: FoundImages, name: str, grid: bytes | None) -> dict[str, Any
         "name": name,
         "found": found,
         "model": model,
-        "tone": _TONES[found.test.verdict] if found.test else "",
-        "figures": [(NAMES[m], f) for m, f in found.test.figures.items()] if found.test else [],
+        "tone": _TONES.get(found.test.verdict, "") if found.test else "",
+        "figures": [(MODELS[m], f) for m, f in found.test.figures.items()] if found.test else [],
         "grid": base64.b64encode(grid).decode() if grid else None,
         "density": density,
         "members": [
@@ -68,11 +68,6 @@ def _context(found: FoundImages, name: str, grid: bytes | None) -> dict[str, Any
 def _best_of(found: FoundImages, sigma: float) -> float:
     rows = zip(found.candidates, found.trials, strict=True)
     return max((t.score for p, t in rows if p.sigma == sigma and t.failure is None), default=float("nan"))
-
-
-def number(value: float, sign: str = "") -> str:
-    """Four decimals with a true minus sign; a dash for none."""
-    return format(value, f"{sign}.4f").replace("-", "−") if abs(value) < float("inf") else "–"
 
 
 def bounds(interval: Interval, sign: str = "") -> str:

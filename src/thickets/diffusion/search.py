@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,7 @@ from thickets.config.diffusion import ImageSearchConfig
 from thickets.diffusion.denoiser import Denoiser
 from thickets.diffusion.found import FoundImages
 from thickets.diffusion.held_out import MODELS, Test, run_test
-from thickets.diffusion.painting import Painter, Shot, shots
+from thickets.diffusion.painting import CannotDraw, Painter, Shot, shots
 from thickets.diffusion.publishing import publish
 from thickets.diffusion.records import BASE, Records, Trial
 from thickets.diffusion.rewards import ImageReward, Judge, make_judge
@@ -78,7 +78,9 @@ def search_pipeline(
     watch = watching or Watching()
     with Records(None if out is None else Path(out)) as records:
         watch.say(f"pipe.{denoiser.name} moves; the copy of its weights takes {denoiser.base.cost}")
-        records.begin(plan.fixed(judge) | {"_pipeline": denoiser.identity()})
+        # Every weight is read for it, so only where the search may be gone on with.
+        identity = {} if out is None else {"_pipeline": denoiser.identity()}
+        records.begin(plan.fixed(judge) | identity)
         search = _Search(denoiser, painter, judge, records, plan, watch)
         try:
             return search.run(model)
@@ -153,25 +155,28 @@ class _Search:
     watch: Watching
 
     def run(self, model: Mapping[str, Any] | None) -> FoundImages:
-        trials = self._trials()
+        trials, directory = self._trials(), self.records.directory
         members = _best(trials, self.plan.config.top_k)
         self.denoiser.base.verify()
-        test = self._test(members) if self.plan.test else None
-        self.denoiser.base.verify()
-        numbers = range(len(self.plan.candidates))
         found = FoundImages(
             self.denoiser,
             trials[BASE],
             self.plan.candidates,
-            [trials[i] for i in numbers],
+            [trials[i] for i in range(len(self.plan.candidates))],
             members,
-            test,
+            None,
             self.plan.config,
             self.judge.label,
             model,
         )
-        if self.records.directory is not None:
-            publish(found, self.records.directory)
+        if directory is not None:
+            # Before the test, which may take longer than the search did.
+            found.save(directory / "ensemble.json")
+        if self.plan.test:
+            found = replace(found, test=self._test(found))
+            self.denoiser.base.verify()
+        if directory is not None:
+            publish(found, directory)
         return found
 
     def _trials(self) -> dict[int, Trial]:
@@ -199,19 +204,27 @@ class _Search:
             rewards = self.judge.rewards(images, [shot.prompt for shot in self.plan.selection])
         except CandidateFailed as error:
             failure = str(error)
+        except CannotDraw as error:
+            if candidate is None:
+                raise
+            # The candidate's step is at fault where the base can still be drawn; where it cannot, this raises.
+            self.denoiser.base.place(None)
+            self.painter.draw(next(self.painter.batches(self.plan.selection)))
+            failure = str(error)
         trial = Trial(tuple(rewards), failure, time.monotonic() - started)
         if candidate is not None or failure is None:
             # A base that failed is tried again: its reward may have been mended since.
             self.records.record(number, trial)
         return trial
 
-    def _test(self, members: Sequence[int]) -> Test:
-        candidates, top_k = self.plan.candidates, len(members)
+    def _test(self, found: FoundImages) -> Test:
+        candidates, members = found.candidates, found.members
+        scored = [p for p, trial in zip(candidates, found.trials, strict=True) if trial.failure is None]
         models: dict[str, Sequence[Perturbation | None]] = {
             "base": [None],
             "best": [candidates[members[0]]],
             # Chance has drawn all candidates alike, so the first are as random as any.
-            "random": candidates[:top_k],
+            "random": scored[: len(members)],
             "ensemble": [candidates[i] for i in members],
         }
         with _phase(self.watch, "test", len(MODELS) * len(self.plan.test), "image"):

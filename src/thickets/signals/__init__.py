@@ -1,1 +1,1 @@
-"""The paper's experiment with 1D signals: pretrain a small predictor, search around it, look at what is there."""
+"""The release's experiment with 1D signals: pretrain a small predictor, search around it, look at what is there."""

@@ -5,13 +5,12 @@ Gan & Isola 2026, the 1D-signals experiment; sizes and settings are those of its
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from thickets.analysis.statistics import Interval, share
+from thickets.analysis.statistics import Interval, resampled_mean, share
 from thickets.config import SearchConfig, WeightsConfig
 from thickets.errors import ConfigError
 from thickets.module import Found, ModuleEnsemble, search
@@ -19,7 +18,7 @@ from thickets.module.population import Population
 from thickets.module.scoring import Scorer
 from thickets.plugins import nearest
 from thickets.searching.strategies.random import perturbations
-from thickets.signals.families import CONTEXT, draw
+from thickets.signals.families import CONTEXT, check_seed, draw, stream
 from thickets.signals.predictor import STEPS, pretrain, roll_out, score, untrained
 
 if TYPE_CHECKING:
@@ -44,7 +43,10 @@ DENSITY_FACTORS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run of one combination may vary. `sigma` `None` is the release's."""
+    """What a run of one combination may vary. `sigma` `None` is the release's.
+
+    Raises `ConfigError` for what no run can have.
+    """
 
     population: int = 1000
     top_k: int = 10
@@ -54,6 +56,19 @@ class Settings:
     selection: int = SELECTION
     test: int = TEST
     screen: bool = True
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if self.sigma is not None and not 0 < self.sigma < math.inf:
+            raise ConfigError(f"sigma is {self.sigma:g}; give a positive number, or none for the release's")
+        if not 1 <= self.top_k <= self.population:
+            raise ConfigError(
+                f"top_k is {self.top_k}; keep at least 1 and at most as many as are tried ({self.population})"
+            )
+        for name in ("steps", "selection", "test"):
+            least = 0 if name == "steps" else 1
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give {least} or more")
 
 
 @dataclass(frozen=True)
@@ -66,9 +81,14 @@ class Errors:
 
 @dataclass(frozen=True)
 class Density:
-    """At one sigma: share of candidates no worse than the base, and the candidates' error minus the base's."""
+    """At one sigma: share of candidates no worse than the base.
+
+    `gains` are the base's error `base` minus each candidate's: above 0 for a better candidate, -inf for one whose
+    roll-outs run away.
+    """
 
     sigma: float
+    base: float
     share: Interval
     gains: Sequence[float]
 
@@ -103,7 +123,7 @@ def make_base(name: str, seed: int, steps: int = STEPS) -> torch.nn.Sequential:
 
 
 def check_pair(base: str, task: str) -> None:
-    """Raise `ConfigError` for a combination that the paper does not have."""
+    """Raise `ConfigError` for a combination that the release does not have."""
     bases = list(dict.fromkeys(b for b, _ in PUBLISHED))
     if base not in bases:
         raise ConfigError(f"there is no base {base!r}; {nearest(base, bases)}")
@@ -116,17 +136,13 @@ def experiment(
     base: str, task: str, settings: Settings, say: Callable[[str], None], heard: Callable[[int], None] = lambda n: None
 ) -> Experiment:
     """Pretrain, search around the base, test. Raises `ConfigError` for a combination that is not published."""
-    import torch
-
     check_pair(base, task)
-    sigma = settings.sigma or (SIGMA_UNTRAINED if base in INITIALISATIONS else SIGMA)
+    usual = SIGMA_UNTRAINED if base in INITIALISATIONS else SIGMA
+    sigma = usual if settings.sigma is None else settings.sigma
     say(f"{base} → {task}: pretraining" if base not in INITIALISATIONS else f"{base} → {task}: no pretraining")
     model = make_base(base, settings.seed, settings.steps)
-    # One stream for each set: more selection signals leave the test as it is.
-    selection, test = (
-        draw(task, count, torch.Generator().manual_seed((settings.seed << 8) + stream))
-        for count, stream in ((settings.selection, 1), (settings.test, 2))
-    )
+    selection = draw(task, settings.selection, stream(settings.seed, 1))
+    test = draw(task, settings.test, stream(settings.seed, 2))
     found = search(
         model,
         score,
@@ -141,9 +157,9 @@ def experiment(
     )
     predictions = _predictions(model, found, test)
     truth = test[:, -predictions["base"].shape[1] :]
-    wrong = {name: (p - truth).square().mean(1) for name, p in predictions.items()}
-    errors = [Errors(name, interval(values)) for name, values in wrong.items()]
-    gain = interval(wrong["base"] - wrong["ensemble"])
+    wrong = {name: (p - truth).square().mean(1).numpy() for name, p in predictions.items()}
+    errors = [Errors(name, resampled_mean(values)) for name, values in wrong.items()]
+    gain = resampled_mean(wrong["base"] - wrong["ensemble"])
     density = neighbourhood(model, selection[:64], [sigma * f for f in DENSITY_FACTORS], settings)
     return Experiment(base, task, settings, sigma, found, errors, gain, test, predictions, density)
 
@@ -176,14 +192,5 @@ def neighbourhood(
         candidates = perturbations(SearchConfig(population=count, sigmas=(sigma,), seed=settings.seed + 1))
         # Far out roll-outs run away, to infinity and NaN; those are not as good.
         gains = (scorer.table(candidates).mean(1) - scorer.base).nan_to_num(nan=-torch.inf).tolist()
-        made.append(Density(sigma, share(sum(g >= 0 for g in gains), count), gains))
+        made.append(Density(sigma, -scorer.base, share(sum(g >= 0 for g in gains), count), gains))
     return made
-
-
-def interval(values: torch.Tensor) -> Interval:
-    """Mean with a 95 % percentile bootstrap over signals; the seed is fixed: equal data give equal intervals."""
-    numbers = values.double().numpy()
-    generator = np.random.Generator(np.random.PCG64(0))
-    means = numbers[generator.integers(len(numbers), size=(2000, len(numbers)))].mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(numbers.mean()), float(low), float(high))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CONTEXT, HORIZON = 10, 60
 START, SPACING = -2.5, 0.1
+# Seeds of a run lie below this, so that a seed with the number of a stream in its last byte fits 64 bits.
+SEEDS = 2**56
 
 
 def grid() -> torch.Tensor:
@@ -52,6 +54,25 @@ def draw(family: str, count: int, generator: torch.Generator) -> torch.Tensor:
 def families() -> tuple[str, ...]:
     """All names."""
     return (*_DRAWN, *_FIXED, "mixed")
+
+
+def is_fixed(family: str) -> bool:
+    """Whether all signals of the family are one and the same."""
+    return family in _FIXED
+
+
+def stream(seed: int, number: int) -> torch.Generator:
+    """The generator of one set of signals of a run: more signals in one set leave the other sets as they are."""
+    import torch
+
+    return torch.Generator().manual_seed((check_seed(seed) << 8) + number)
+
+
+def check_seed(seed: int) -> int:
+    """The seed. Raises `ConfigError` for one that has no streams."""
+    if not 0 <= seed < SEEDS:
+        raise ConfigError(f"seed is {seed}; give a whole number from 0 to {SEEDS - 1}")
+    return seed
 
 
 class Parameters:

@@ -25,6 +25,8 @@ COLOURS = {
 }
 # Above this share of candidates as good as the base a neighbourhood is a plateau or a thicket; below, a needle.
 DENSE = 0.1
+# The best candidate of a thicket has less error than the base by at least this share: an expert, as in a landscape.
+EXPERT = 0.1
 
 
 def draw_experiment(done: Experiment, directory: Path, formats: Sequence[str] = ("svg", "png")) -> list[Path]:
@@ -81,14 +83,12 @@ def _paint_signal(axes: Axes, done: Experiment, row: int) -> None:
     truth = done.signals[row]
     axes.axvspan(float(x[0]), float(x[CONTEXT - 1]), color="#f3f5f7", linewidth=0)
     axes.plot(x, truth, color=INK, linewidth=3, alpha=0.25, label="truth")
-    shown = [truth]
     for name, predicted in done.predictions.items():
         if name == "mean of random":
             continue
         bold = name in ("ensemble", "base")
         style: dict[str, Any] = {"linewidth": 1.8 if bold else 1.2, "linestyle": "-" if bold else (0, (4, 1.5))}
         axes.plot(x[CONTEXT:], predicted[row], color=COLOURS[name], label=name, **style)
-        shown.append(predicted[row])
     # A roll-out that runs away must not flatten the others.
     low, high = float(truth.min()), float(truth.max())
     room = max(high - low, 0.5)
@@ -154,14 +154,12 @@ def _paint_density(axes: Axes, density: Sequence[Density], sigma: float) -> None
 def kind(density: Sequence[Density], sigma: float) -> str:
     """`needle`, `plateau` or `thicket`, in a word with what is meant by it, at the searched sigma.
 
-    Few candidates as good as the base make a needle. Many make a plateau where the best is hardly better, a thicket
-    where it is far better than the candidates usually differ.
+    Few candidates as good as the base make a needle. Many make a thicket where the best of them is an expert, and a
+    plateau where it is hardly better.
     """
     here = min(density, key=lambda d: abs(math.log(d.sigma / sigma)))
-    gains = sorted(here.gains)
+    as_good = f"{here.share.value:.0%} as good"
     if here.share.value < DENSE:
-        return f"a needle ({here.share.value:.0%} as good)"
-    best, middle = gains[-1], gains[len(gains) // 2]
-    if best <= 0 or best - max(middle, 0) < 1e-4:
-        return f"a plateau ({here.share.value:.0%} as good, none better)"
-    return f"a thicket ({here.share.value:.0%} as good, the best by {best:.2g})"
+        return f"a needle ({as_good})"
+    best = max(here.gains) / here.base if here.base > 0 else 0.0
+    return f"a {'thicket' if best >= EXPERT else 'plateau'} ({as_good}, the best with {best:.0%} less error)"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from thickets.errors import ConfigError
 from thickets.module.landscape import Landscape, landscape
 from thickets.signals.experiment import SIGMA
-from thickets.signals.families import draw
+from thickets.signals.families import draw, stream
 from thickets.signals.predictor import STEPS, pretrain, score, untrained
 
 if TYPE_CHECKING:
@@ -33,15 +33,10 @@ def growth(
 
     Raises `ConfigError` for steps that do not grow, and for an unknown family.
     """
-    import torch
-
     if not steps or sorted(set(steps)) != list(steps) or steps[0] < 0:
         raise ConfigError(f"steps are {list(steps)}; give whole numbers that grow, from 0")
+    data = {task: (score, draw(task, SIGNALS, stream(seed, 16 + i))) for i, task in enumerate(tasks)}
     bases = _bases(family, steps, seed)
-    data = {
-        task: (score, draw(task, SIGNALS, torch.Generator().manual_seed((seed << 8) + 16 + i)))
-        for i, task in enumerate(tasks)
-    }
     done: list[tuple[int, Landscape]] = []
     through = None
     for step, base in reversed(bases):

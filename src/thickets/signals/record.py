@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from thickets.analysis.statistics import Interval
-from thickets.errors import RunError
+from thickets.errors import ConfigError, RunError
 from thickets.signals.experiment import Experiment, Settings
+from thickets.signals.families import is_fixed
 from thickets.store import write_atomically
 
 
@@ -33,10 +34,11 @@ class Record:
 
     @property
     def verdict(self) -> str:
-        """In words, whether the search helped."""
-        if self.gain.low > 0:
-            return "helped"
-        return "hurt" if self.gain.high < 0 else "no clear difference"
+        """In words, whether the search helped; of a task that is one signal, whether that was fitted."""
+        if is_fixed(self.task):
+            # It was searched on what it is tested on: nothing is known of other signals.
+            return "fitted (same signal)" if self.gain.low > 0 else "not fitted (same signal)"
+        return self.gain.verdict
 
 
 def record_of(done: Experiment) -> Record:
@@ -80,7 +82,7 @@ def read_record(directory: Path, base: str, task: str, settings: Settings) -> Re
             known["members"],
             known["scores"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise RunError(
             f"cannot read what {path} says of {base} and {task}: {error}; delete it to run it again"
         ) from error

@@ -25,34 +25,31 @@ class _MeanColour(ImageReward):
         """The reward of a mean colour `[red, green, blue]`."""
 
 
-class Redness(_MeanColour):
-    """Red over the mean of green and blue: 1 for pure red, 0 for grey."""
+class _OneChannel(_MeanColour):
+    """A channel over the mean of the other two: 1 for its pure colour, 0 for grey."""
 
+    channel: ClassVar[int]
+
+    def of(self, colour: np.ndarray[Any, Any]) -> float:
+        return float(colour[self.channel] - np.delete(colour, self.channel).mean())
+
+
+class Redness(_OneChannel):
     name: ClassVar[str] = "redness"
     summary: ClassVar[str] = "mean red minus the mean of green and blue, from -1 to 1"
-
-    def of(self, colour: np.ndarray[Any, Any]) -> float:
-        return _over(colour, 0)
+    channel: ClassVar[int] = 0
 
 
-class Greenness(_MeanColour):
-    """Green over the mean of red and blue."""
-
+class Greenness(_OneChannel):
     name: ClassVar[str] = "greenness"
     summary: ClassVar[str] = "mean green minus the mean of red and blue, from -1 to 1"
-
-    def of(self, colour: np.ndarray[Any, Any]) -> float:
-        return _over(colour, 1)
+    channel: ClassVar[int] = 1
 
 
-class Blueness(_MeanColour):
-    """Blue over the mean of red and green."""
-
+class Blueness(_OneChannel):
     name: ClassVar[str] = "blueness"
     summary: ClassVar[str] = "mean blue minus the mean of red and green, from -1 to 1"
-
-    def of(self, colour: np.ndarray[Any, Any]) -> float:
-        return _over(colour, 2)
+    channel: ClassVar[int] = 2
 
 
 class Brightness(_MeanColour):
@@ -78,7 +75,3 @@ class TargetColour(_MeanColour):
 
     def of(self, colour: np.ndarray[Any, Any]) -> float:
         return 1.0 - float(np.linalg.norm(colour - self.target)) / 3**0.5
-
-
-def _over(colour: np.ndarray[Any, Any], channel: int) -> float:
-    return float(colour[channel] - np.delete(colour, channel).mean())
