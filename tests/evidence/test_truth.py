@@ -64,7 +64,7 @@ SMALL, LARGE = Step(0.001, -0.02, 0.1), Step(0.003, -0.15, 0.15)
 VARIED = World(others="redrawn", steps=(SMALL, LARGE))
 
 TOP_K = 3
-USUAL = Sizes(population=12, top_k=TOP_K, selection=24, validation=50, test=50)
+USUAL = Sizes(population=12, top_k=TOP_K, selection=24, validation=40, test=40)
 # Where all candidates are alike, few are enough; where densities are told by sigma, many are needed.
 SIZES = {
     LUCK: USUAL,
@@ -72,7 +72,7 @@ SIZES = {
     FORM: replace(USUAL, population=4, selection=8),
     FORM_ALONE: replace(USUAL, population=4, selection=8, validation=4),
     SAME: replace(USUAL, population=4, selection=8, test=20),
-    VARIED: replace(USUAL, population=60, validation=4, test=40),
+    VARIED: replace(USUAL, population=60, validation=4, test=20),
 }
 NAMES = {LUCK: "luck", SAME: "same", EXPERTS: "experts", FORM: "form", FORM_ALONE: "form alone", VARIED: "varied"}
 
@@ -102,12 +102,12 @@ class Found:
     # Self-consistency on the test split.
     samples: BaselineHeldOut
     gate: Gate
-    crossfit: CrossFit
     shrinkage: Shrinkage
-    changes: Changes
     # The share of candidates that reach the base's score, as the summary has it.
     as_good: float
-    # By sigma, in the worlds where that is looked at.
+    # The rest in those worlds alone where it is looked at; densities by sigma.
+    crossfit: CrossFit | None
+    changes: Changes | None
     density: Mapping[float, Dense]
 
 
@@ -118,8 +118,8 @@ def _found(world: World, drawn: Drawn, summary: Summary, run: Run) -> Found:
     samples = next(b for b in summary.baselines if b.name == "self_consistency")
     decided, tested = samples.on("validation"), samples.on("test")
     assert outcomes is not None and decided is not None and tested is not None and summary.test is not None
-    fitted, shrunk, changed = crossfit(run, splits=30), shrinkage(run), changes(run)
-    assert fitted is not None and shrunk is not None and changed is not None
+    shrunk = shrinkage(run)
+    assert shrunk is not None
     return Found(
         drawn.of([number(e.prompt) for e in run.examples("selection")]),
         tuple(t.perturbation for t in kept if isinstance(t.perturbation, Perturbation)),
@@ -127,10 +127,10 @@ def _found(world: World, drawn: Drawn, summary: Summary, run: Run) -> Found:
         summary.test,
         replace(tested, answers=()),
         gate(len(kept), [right for _, right in decide_all("majority", outcomes)], [a.correct for a in decided.answers]),
-        fitted,
         shrunk,
-        changed,
         summary.density.value,
+        crossfit(run, splits=30) if world in (LUCK, EXPERTS, SAME) else None,
+        changes(run) if world in (FORM, FORM_ALONE, SAME) else None,
         dict(_densities(run)) if world in (LUCK, VARIED) else {},
     )
 
@@ -352,13 +352,13 @@ def test_luck_of_the_best_is_foretold_and_taken_off(runs: Runs, tell: Tell) -> N
 def test_with_many_candidates_the_best_loses_what_is_foretold(runs: Runs, tell: Tell) -> None:
     found = runs(VARIED)
     _about(_losses(tell, "varied", [f.shrinkage for f in found]), 0.0, 0.01)
-    best = Case(
-        "varied",
-        [f.shrinkage.members[0].shrunk for f in found],
-        [true_accuracy(VARIED, VARIED.worth(f.members[0])) for f in found],
-    )
-    _about(best.errors, 0.0, 0.01)
-    _covers(tell, "the interval of the best member's shrunken score holds its true one", [best])
+    worths = [VARIED.worth(f.members[0]) for f in found]
+    intervals = [f.shrinkage.members[0].shrunk for f in found]
+    anywhere = Case("varied", intervals, [true_accuracy(VARIED, worth) for worth in worths])
+    _about(anywhere.errors, 0.0, 0.01)
+    # How hard the questions happened to be moves all scores alike, and is not in the interval.
+    here = Case("varied", intervals, [true_accuracy(VARIED, w, f.asked) for w, f in zip(worths, found, strict=True)])
+    _covers(tell, "the interval of the best member's shrunken score, for questions as hard as those asked", [here])
 
 
 def _losses(tell: Tell, name: str, found: Sequence[Shrinkage]) -> list[float]:

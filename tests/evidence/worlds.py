@@ -25,7 +25,9 @@ import numpy.typing as npt
 import pytest
 
 from thickets import provenance, randopt
+from thickets.analysis import baselines
 from thickets.analysis.summary import Summary, summarise
+from thickets.baselines.kinds.self_consistency import SelfConsistency
 from thickets.config import RunConfig, TaskConfig, parse
 from thickets.engines import Engine, engine_classes
 from thickets.randopt import execute
@@ -208,15 +210,17 @@ def _draws(seed: int, *shape: int) -> Draws:
 
 @contextmanager
 def registered() -> Iterator[None]:
-    """The engine can be asked for by name; reports, which take longer than these runs, are not drawn."""
+    """The engine can be asked for by name; left out is what takes longer than these runs and tells nothing of them:
+    reports, what is installed here, and figures of baselines that these runs are not asked for.
+    """
     # The pipeline asks for the figures of a run several times.
     once = functools.lru_cache(maxsize=1)(summarise)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(engine_classes(), "synthetic", Synthetic)
         patch.setattr(randopt, "summarise", once)
         patch.setattr(randopt, "finish", once)
-        # Reading what is installed takes as long as a search here.
         patch.setattr(provenance, "versions", functools.cache(provenance.versions))
+        patch.setattr(baselines, "known_baselines", lambda: {SelfConsistency.name: SelfConsistency})
         yield
 
 
@@ -248,7 +252,7 @@ def made(world: World, seed: int, folder: Path, sizes: Sizes) -> Iterator[tuple[
             "splits": {"selection": sizes.selection, "validation": sizes.validation, "test": sizes.test, "seed": seed},
             "search": {"population": sizes.population, "sigmas": [s.sigma for s in world.steps], "seed": seed},
             "ensemble": {"top_k": sizes.top_k},
-            "baselines": {"names": ["self_consistency"]},
+            "baselines": {"names": [SelfConsistency.name]},
             "out": str(directory),
         }
     )
