@@ -64,7 +64,9 @@ SMALL, LARGE = Step(0.001, -0.02, 0.1), Step(0.003, -0.15, 0.15)
 VARIED = World(others="redrawn", steps=(SMALL, LARGE))
 
 TOP_K = 3
-USUAL = Sizes(population=12, top_k=TOP_K, selection=24, validation=40, test=40)
+# Wilson's interval of a share of 46 holds it at its rate whatever the share: of few questions it moves in steps, and of
+# 50 it would hold one half in 93.5 %.
+USUAL = Sizes(population=12, top_k=TOP_K, selection=24, validation=46, test=46)
 # Where all candidates are alike, few are enough; where densities are told by sigma, many are needed.
 SIZES = {
     LUCK: USUAL,
@@ -196,19 +198,22 @@ class Case:
         return [i.value - true for i, true in zip(self.intervals, self.truths, strict=True)]
 
 
-def _covers(tell: Tell, claim: str, cases: Sequence[Case], most: bool = True) -> None:
-    """Intervals of 95 % hold the truth at that rate: chance alone errs on either side once in a hundred times.
+# Paired differences have one question gained and one lost added: of so few, their intervals hold 96 to 97 %.
+PAIRED = 0.97
+WIDE = 1.0
 
-    With `most` off they may hold it more often.
+
+def _covers(tell: Tell, claim: str, cases: Sequence[Case], most: float = 0.95) -> None:
+    """Intervals of 95 % hold the truth at that rate, or up to `most`: chance alone errs on either side once in a
+    hundred times.
     """
     rates = [
         float(np.mean([i.low <= true <= i.high for i, true in zip(c.intervals, c.truths, strict=True)])) for c in cases
     ]
     tell(", ".join(c.name for c in cases), claim, f"in {_percent(rates)} of runs")
     for case, rate in zip(cases, rates, strict=True):
-        error = 2.33 * (0.95 * 0.05 / len(case.truths)) ** 0.5
-        assert 0.95 - error <= rate, case.name
-        assert rate <= 0.95 + error or not most, case.name
+        few, many = (2.33 * (share * (1 - share) / len(case.truths)) ** 0.5 for share in (0.95, most))
+        assert 0.95 - few <= rate <= most + many, case.name
 
 
 def _about(values: Sequence[float], true: float, slack: float = 0.0) -> None:
@@ -238,7 +243,7 @@ def _voting(
 
 def test_the_interval_of_the_gain_covers_the_truth_at_its_rate(runs: Runs, tell: Tell) -> None:
     cases = _voting(runs, lambda f: f.test.gain.difference, lambda w, f: _truth(w, f).gain)
-    _covers(tell, "the 95 % interval of the gain holds the truth", cases)
+    _covers(tell, "the 95 % interval of the gain holds the truth", cases, most=PAIRED)
     for case in cases:
         _about(case.errors, 0.0, 0.003)
 
@@ -254,13 +259,13 @@ def test_intervals_of_a_baseline_cover_the_truth_at_their_rate(runs: Runs, tell:
     accuracy = _voting(runs, lambda f: f.samples.accuracy, lambda w, f: _samples(w))
     _covers(tell, "that of self-consistency's accuracy", accuracy)
     over = _voting(runs, lambda f: f.samples.randopt_over.difference, lambda w, f: _truth(w, f).vote - _samples(w))
-    _covers(tell, "that of RandOpt minus self-consistency", over)
+    _covers(tell, "that of RandOpt minus self-consistency", over, most=PAIRED)
 
 
 def test_the_interval_of_the_gate_covers_the_truth_at_its_rate(runs: Runs, tell: Tell) -> None:
     # In the world of luck the two are equal, by what they are.
     cases = _voting(runs, _decided, lambda w, f: 0.0 if w == LUCK else _truth(w, f).vote - _samples(w))
-    _covers(tell, "that of the gate, the same on the validation split", cases)
+    _covers(tell, "that of the gate, the same on the validation split", cases, most=PAIRED)
 
 
 def _decided(found: Found) -> Interval:
@@ -274,7 +279,7 @@ def test_crossfitting_is_unbiased_and_its_interval_covers_the_truth(runs: Runs, 
         return truth(world, tuple(sorted(world.role(p) for p in found.candidates)[:TOP_K])).gain
 
     cases = _voting(runs, lambda f: f.crossfit.gain, recipe, (LUCK, EXPERTS))
-    _covers(tell, "cross-fitting's combined interval; it leans to the wide side", cases, most=False)
+    _covers(tell, "cross-fitting's combined interval; it leans to the wide side", cases, most=WIDE)
     for case in cases:
         _about(case.errors, 0.0, 0.01)
 
@@ -294,20 +299,18 @@ def test_the_gate_lets_real_gains_pass(runs: Runs, tell: Tell) -> None:
     assert passed > 0.5 * len(enough)
 
 
-AT_MARGINS = "at margins of 0, 10 and 20 points"
-
-
 @pytest.mark.parametrize("step", VARIED.steps, ids=["small", "large"])
 def test_density_is_unbiased_at_every_margin_and_is_not_the_share_of_better_models(
     runs: Runs, tell: Tell, step: Step
 ) -> None:
-    measured = list(zip(*(f.density[step.sigma].reached for f in runs(VARIED)), strict=True))
+    curves = [f.density[step.sigma] for f in runs(VARIED)]
+    measured = [[c.reached[i] for c in curves] for i in range(len(MARGINS))]
     true = [true_density(VARIED, step, m, SIZES[VARIED].selection) for m in MARGINS]
     better = [step.better(m) for m in MARGINS]
     tell(
         f"varied, sigma {step.sigma:g}",
-        f"δ(m) {AT_MARGINS} is right on average ({_percent(true)})",
-        f"{_percent(float(np.mean(values)) for values in measured)}; truly so much better are {_percent(better)}",
+        f"δ(m) at margins of 0, 10 and 20 points is right on average (by calculation {_percent(true)})",
+        f"{_percent(map(np.mean, measured))}; so much better in truth are {_percent(better)}",
     )
     for values, expected, share in zip(measured, true, better, strict=True):
         _about(values, expected)
@@ -316,14 +319,16 @@ def test_density_is_unbiased_at_every_margin_and_is_not_the_share_of_better_mode
 
 def test_where_no_candidate_is_better_the_density_is_what_chance_gives(runs: Runs, tell: Tell) -> None:
     (step,) = LUCK.steps
-    measured = list(zip(*(f.density[step.sigma].reached for f in runs(LUCK)), strict=True))
-    chance = list(zip(*(f.density[step.sigma].by_chance for f in runs(LUCK)), strict=True))
+    curves, margins = [f.density[step.sigma] for f in runs(LUCK)], MARGINS[:2]
+    measured = [[c.reached[i] for c in curves] for i in range(len(margins))]
+    chance = [[c.by_chance[i] for c in curves] for i in range(len(margins))]
     tell(
         "luck",
-        f"δ(m) {AT_MARGINS} is what luck alone would give, on average ({_percent(map(np.mean, chance))})",
+        "δ(m) at margins of 0 and 10 points is on average what luck alone is said to give "
+        f"({_percent(map(np.mean, chance))})",
         _percent(map(np.mean, measured)),
     )
-    for margin, values, said in zip(MARGINS, measured, chance, strict=True):
+    for margin, values, said in zip(margins, measured, chance, strict=True):
         _about([value - by for value, by in zip(values, said, strict=True)], 0.0)
         _about(said, true_density(LUCK, step, margin, SIZES[LUCK].selection))
 
@@ -338,7 +343,7 @@ def test_intervals_of_the_density_cover_it_on_these_questions_and_with_luck_on_a
         anywhere_true = true_density(world, step, 0.0, SIZES[world].selection)
         anywhere.append(Case(name, [c.with_luck for c in curves], [anywhere_true] * RUNS))
     _covers(tell, "the interval of δ(0) holds what is true of these questions and this base", here)
-    _covers(tell, "the one with the base's luck holds what is true of any", anywhere, most=False)
+    _covers(tell, "the one with the base's luck holds what is true of any", anywhere, most=WIDE)
 
 
 def test_luck_of_the_best_is_foretold_and_taken_off(runs: Runs, tell: Tell) -> None:
