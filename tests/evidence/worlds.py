@@ -2,14 +2,17 @@
 
 Every model is a role. On question q, with chances of its own (some questions are harder), the base is right or not;
 candidates with the role `same` say what it says, those with `redrawn` draw anew with the same chances (their scores
-differ by luck alone), an `expert` also finds some of what the base has not, a `worse` one loses some. A `formatter`
-knows what the base knows, finds and loses some, and always writes it in the form that counts; the base does so only
-sometimes.
+differ by luck alone) or with chances that are better or worse by what they are worth, an `expert` also finds some of
+what the base has not, a `worse` one loses some. A `formatter` knows what the base knows, finds and loses some, and
+always writes it in the form that counts; the base does so only sometimes.
+
+What is true in a world is worked out here without the code that is tested: by sums, or by drawing many questions.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,20 +24,38 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from thickets import randopt
+from thickets import provenance, randopt
+from thickets.analysis import baselines
 from thickets.analysis.summary import Summary, summarise
+from thickets.baselines.kinds.self_consistency import SelfConsistency
 from thickets.config import RunConfig, TaskConfig, parse
 from thickets.engines import Engine, engine_classes
-from thickets.ensemble import vote_rule
 from thickets.randopt import execute
 from thickets.store import Run
 from thickets.tasks.base import Pools
 from thickets.tasks.gsm8k import GSM8K
-from thickets.types import Example, Generation, Perturbation, Prompt, Sampling
+from thickets.types import Example, Generation, Judgement, Perturbation, Prompt, Sampling
 
 Draws = npt.NDArray[np.float64]
 # Answers that are wrong are one of so many, so that two members seldom give the same one.
 WRONG = 5
+
+
+@dataclass(frozen=True)
+class Step:
+    """Candidates of one sigma that are `redrawn` are worth so much on every question: normal with this mean and
+    standard deviation, added to the base's chances.
+    """
+
+    sigma: float = 0.001
+    worth: float = 0.0
+    spread: float = 0.0
+
+    def better(self, margin: float) -> float:
+        """The share of those that are worth so much more than the base, or even more."""
+        from scipy.stats import norm
+
+        return float(norm.sf(margin, self.worth, self.spread))
 
 
 @dataclass(frozen=True)
@@ -52,12 +73,22 @@ class World:
     spread: float = 0.2
     # What a formatter loses of what the base has right.
     slips: float = 0.0
+    # One for each sigma that candidates have.
+    steps: tuple[Step, ...] = (Step(),)
 
     def role(self, perturbation: Perturbation | None) -> str:
         """Which role a model has: a function of its seed."""
         if perturbation is None:
             return "base"
         return self.good if _draws(perturbation.seed, 1)[0] < self.density else self.others
+
+    def worth(self, perturbation: Perturbation | None) -> float:
+        """What a redrawn model is worth: a function of its seed and sigma."""
+        if perturbation is None:
+            return 0.0
+        step = next(s for s in self.steps if s.sigma == perturbation.sigma)
+        random = np.random.Generator(np.random.PCG64([perturbation.seed, 3]))
+        return step.worth + step.spread * float(random.standard_normal())
 
 
 @dataclass(frozen=True)
@@ -68,22 +99,31 @@ class Drawn:
     base: npt.NDArray[np.bool_]
     formed: npt.NDArray[np.bool_]
 
+    def of(self, questions: Sequence[int]) -> Drawn:
+        """Some of the questions."""
+        which = list(questions)
+        return Drawn(self.chances[which], self.base[which], self.formed[which])
+
 
 def draw(world: World, seed: int, questions: int) -> Drawn:
     """The questions of one run."""
     random = np.random.Generator(np.random.PCG64([seed, 7]))
-    chances = np.clip(0.5 + world.spread * random.standard_normal(questions), 0.02, 0.98)
+    chances = _chances(world, random.standard_normal(questions))
     return Drawn(chances, random.random(questions) < chances, random.random(questions) < world.formed)
 
 
-def knows(world: World, role: str, drawn: Drawn, own: Draws) -> npt.NDArray[np.bool_]:
+def _chances(world: World, normal: Draws) -> Draws:
+    return np.clip(0.5 + world.spread * normal, 0.02, 0.98)
+
+
+def knows(world: World, role: str, drawn: Drawn, own: Draws, worth: float = 0.0) -> npt.NDArray[np.bool_]:
     """Which questions a model of that role knows the answer to."""
     found: npt.NDArray[np.bool_]
     match role:
         case "base" | "same":
             found = drawn.base
         case "redrawn":
-            found = own < drawn.chances
+            found = own < drawn.chances + worth
         case "expert":
             found = drawn.base | (own < world.finds)
         case "worse":
@@ -116,15 +156,16 @@ class Synthetic(Engine):
         self._placed = perturbation
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Generation]:
-        role = self.world.role(self._placed)
+        role, worth = self.world.role(self._placed), self.world.worth(self._placed)
         if sampling.temperature > 0:
             # Samples of the base: anew with the same chances.
             role, own = "redrawn", _draws(sampling.seed, 2, len(self.drawn.base))
         else:
             own = _draws(0 if self._placed is None else self._placed.seed, 2, len(self.drawn.base))
-        known = knows(self.world, role, self.drawn, own[0])
+        known = knows(self.world, role, self.drawn, own[0], worth)
         formed = np.ones_like(known) if role == "formatter" else self.drawn.formed
-        return [Generation(_text(_number(p), known, formed, own[1]), 5, 3, "eos") for p in prompts]
+        texts = [_text(n, *said) for n, said in enumerate(zip(known.tolist(), formed.tolist(), own[1], strict=True))]
+        return [Generation(texts[number(p)], 5, 3, "eos") for p in prompts]
 
     def verify_base(self) -> None:
         """There are no weights."""
@@ -136,21 +177,31 @@ class Questions(GSM8K):
     def pools(self) -> Pools:
         return Pools(_examples(self.config.size))
 
+    def judge(self, example: Example, completion: str) -> Judgement:
+        return _judged(number(example.prompt), completion)
+
+
+@functools.cache
+def _judged(question: int, completion: str) -> Judgement:
+    """What the real task says of it; all models of all runs together give few different answers to one question."""
+    return GSM8K(TaskConfig(name="gsm8k")).judge(_examples(question + 1)[question], completion)
+
 
 @functools.cache
 def _examples(count: int) -> tuple[Example, ...]:
     return tuple(Example(f"q{n}", f"question {n}", {"answer": str(1000 + n)}, str(n)) for n in range(count))
 
 
-def _number(prompt: Prompt) -> int:
+def number(prompt: Prompt) -> int:
+    """Which question it asks."""
     assert isinstance(prompt, str)
     return int(prompt.removeprefix("question "))
 
 
-def _text(n: int, known: npt.NDArray[np.bool_], formed: npt.NDArray[np.bool_], wrong: Draws) -> str:
-    answer = 1000 + n if known[n] else 1 + int(wrong[n] * WRONG)
+def _text(n: int, known: bool, formed: bool, wrong: float) -> str:
+    answer = 1000 + n if known else 1 + int(wrong * WRONG)
     # The form that does not count is that of a model which goes on: its last number is another one.
-    return f"#### {answer}" if formed[n] else f"The answer is {answer}.\n\nQuestion: what is {n % 90}"
+    return f"#### {answer}" if formed else f"The answer is {answer}.\n\nQuestion: what is {n % 90}"
 
 
 def _draws(seed: int, *shape: int) -> Draws:
@@ -159,13 +210,17 @@ def _draws(seed: int, *shape: int) -> Draws:
 
 @contextmanager
 def registered() -> Iterator[None]:
-    """The engine can be asked for by name; reports, which take longer than these runs, are not drawn."""
+    """The engine can be asked for by name; left out is what takes longer than these runs and tells nothing of them:
+    reports, what is installed here, and figures of baselines that these runs are not asked for.
+    """
     # The pipeline asks for the figures of a run several times.
     once = functools.lru_cache(maxsize=1)(summarise)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(engine_classes(), "synthetic", Synthetic)
         patch.setattr(randopt, "summarise", once)
         patch.setattr(randopt, "finish", once)
+        patch.setattr(provenance, "versions", functools.cache(provenance.versions))
+        patch.setattr(baselines, "known_baselines", lambda: {SelfConsistency.name: SelfConsistency})
         yield
 
 
@@ -173,11 +228,11 @@ def registered() -> Iterator[None]:
 class Sizes:
     """Of one run."""
 
-    population: int = 16
-    top_k: int = 5
-    selection: int = 24
-    validation: int = 50
-    test: int = 60
+    population: int
+    top_k: int
+    selection: int
+    validation: int
+    test: int
 
     @property
     def questions(self) -> int:
@@ -195,9 +250,9 @@ def made(world: World, seed: int, folder: Path, sizes: Sizes) -> Iterator[tuple[
             "engine": {"name": "synthetic"},
             "task": {"name": "gsm8k", "chat": "plain"},
             "splits": {"selection": sizes.selection, "validation": sizes.validation, "test": sizes.test, "seed": seed},
-            "search": {"population": sizes.population, "sigmas": [0.001], "seed": seed},
+            "search": {"population": sizes.population, "sigmas": [s.sigma for s in world.steps], "seed": seed},
             "ensemble": {"top_k": sizes.top_k},
-            "baselines": {"names": ["self_consistency"]},
+            "baselines": {"names": [SelfConsistency.name]},
             "out": str(directory),
         }
     )
@@ -208,8 +263,25 @@ def made(world: World, seed: int, folder: Path, sizes: Sizes) -> Iterator[tuple[
     shutil.rmtree(directory)
 
 
-def true_gain(world: World, roles: Sequence[str], questions: int = 40_000) -> float:
-    """How much more often than the base the vote of members with these roles, best first, is right: by simulation."""
+@dataclass(frozen=True)
+class Truth:
+    """Shares of all the questions that there might be: what base and vote have right, and what becomes of the rest."""
+
+    base: float
+    vote: float
+    formatted: float
+    new: float
+    lost: float
+
+    @property
+    def gain(self) -> float:
+        """How much more often than the base the vote is right."""
+        return self.vote - self.base
+
+
+@functools.cache
+def truth(world: World, roles: tuple[str, ...], questions: int = 200_000) -> Truth:
+    """What the vote of members with these roles, best first, does, on so many questions; they are worth nothing."""
     drawn = draw(world, 987_654, questions)
     own = np.random.Generator(np.random.PCG64(123)).random((len(roles), 2, questions))
     known = np.array([knows(world, role, drawn, row[0]) for role, row in zip(roles, own, strict=True)])
@@ -217,6 +289,61 @@ def true_gain(world: World, roles: Sequence[str], questions: int = 40_000) -> fl
     numbers = np.arange(questions)
     # As the task reads them: the answer where it is formed, else the last number of the text.
     keys = np.where(formed, np.where(known, 1000 + numbers, 1 + (own[:, 1] * WRONG).astype(np.int64)), numbers % 90)
-    right = known & formed
-    winners = vote_rule("majority").winners(keys)
-    return float(right[winners, numbers].mean() - (drawn.base & drawn.formed).mean())
+    # Of the answers that most have given, that of the best member; `argmax` takes the first.
+    winners = (keys[:, None] == keys).sum(axis=1).argmax(axis=0)
+    vote, base = (known & formed)[winners, numbers], drawn.base & drawn.formed
+    gained = vote & ~base
+    shares = (base, vote, gained & drawn.base, gained & ~drawn.base, base & ~vote)
+    return Truth(*(float(share.mean()) for share in shares))
+
+
+def true_accuracy(world: World, worth: float, asked: Drawn | None = None) -> float:
+    """How often a redrawn candidate that is worth so much is right, on any questions or on those that were asked."""
+    chances, weights = _all_chances(world) if asked is None else (asked.chances, np.ones(len(asked.chances)))
+    return float(np.average(np.clip(chances + worth, 0, 1), weights=weights))
+
+
+def true_density(world: World, step: Step, margin: float, questions: int) -> float:
+    """Pr[s(base + step) >= s(base) + margin] on so many questions, over candidates and questions: worked out.
+
+    On each question a candidate gains one, loses one, or neither; the chances of sums are convolutions of these.
+    """
+    chances, often = _all_chances(world)
+    worths, weights = _all_worths(step)
+    right = np.clip(chances + worths[:, None], 0, 1)
+    gains, losses = ((1 - chances) * right) @ often, (chances * (1 - right)) @ often
+    each = np.stack([losses, 1 - gains - losses, gains], axis=1)
+    least = questions + _least(margin, questions)
+    reached = [functools.reduce(np.convolve, [row] * questions)[least:].sum() for row in each]
+    return float(np.dot(weights, reached))
+
+
+def true_density_here(world: World, step: Step, margin: float, asked: Drawn) -> float:
+    """The same over candidates alone: on these questions, beside what this base has right of them."""
+    worths, weights = _all_worths(step)
+    counts = np.zeros((len(worths), len(asked.chances) + 1))
+    counts[:, 0] = 1.0
+    # How many a candidate has right, question by question.
+    for right in np.clip(asked.chances[:, None, None] + worths[:, None], 0, 1):
+        one_more = counts[:, :-1] * right
+        counts *= 1 - right
+        counts[:, 1:] += one_more
+    least = max(0, int(asked.base.sum()) + _least(margin, len(asked.base)))
+    return float(np.dot(weights, counts[:, least:].sum(axis=1)))
+
+
+def _least(margin: float, questions: int) -> int:
+    """How many questions more reach the margin."""
+    return math.ceil(margin * questions - 1e-6)
+
+
+def _all_chances(world: World) -> tuple[Draws, Draws]:
+    """The chances that questions have, and how often each."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    return _chances(world, nodes), weights / weights.sum()
+
+
+def _all_worths(step: Step) -> tuple[Draws, Draws]:
+    """What candidates of a step are worth, and how often each."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(20)
+    return step.worth + step.spread * nodes, weights / weights.sum()

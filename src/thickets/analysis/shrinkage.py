@@ -44,7 +44,10 @@ class Prior:
 
 @dataclass(frozen=True)
 class Shrunk:
-    """One candidate: the score it was given and the one to expect of it on new questions, with a 95 % interval."""
+    """One candidate: the score it was given, and the one to expect of it on new questions with a 95 % interval.
+
+    The interval is for questions as hard as those that selected; how hard these happened to be is not in it.
+    """
 
     candidate: int
     raw: float
