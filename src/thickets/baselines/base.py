@@ -167,7 +167,7 @@ class Baseline(ABC):
         return {}
 
     def training(self, config: RunConfig, questions: int) -> Training | None:
-        """What it trains before that, for `thickets plan`; `None` where it trains nothing."""
+        """What it trains before that on so many selection questions, for `thickets plan`; `None`: nothing."""
         return None
 
     @abstractmethod
