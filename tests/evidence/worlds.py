@@ -25,7 +25,6 @@ import numpy.typing as npt
 import pytest
 
 from thickets import provenance, randopt
-from thickets.analysis import baselines
 from thickets.analysis.summary import Summary, summarise
 from thickets.baselines.kinds.self_consistency import SelfConsistency
 from thickets.config import RunConfig, TaskConfig, parse
@@ -210,8 +209,8 @@ def _draws(seed: int, *shape: int) -> Draws:
 
 @contextmanager
 def registered() -> Iterator[None]:
-    """The engine can be asked for by name; left out is what takes longer than these runs and tells nothing of them:
-    reports, what is installed here, and figures of baselines that these runs are not asked for.
+    """The engine can be asked for by name; reports are not drawn, and what is installed is read once: both take longer
+    than these runs.
     """
     # The pipeline asks for the figures of a run several times.
     once = functools.lru_cache(maxsize=1)(summarise)
@@ -220,7 +219,6 @@ def registered() -> Iterator[None]:
         patch.setattr(randopt, "summarise", once)
         patch.setattr(randopt, "finish", once)
         patch.setattr(provenance, "versions", functools.cache(provenance.versions))
-        patch.setattr(baselines, "known_baselines", lambda: {SelfConsistency.name: SelfConsistency})
         yield
 
 
