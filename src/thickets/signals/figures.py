@@ -147,7 +147,7 @@ def _paint_density(axes: Axes, density: Sequence[Density], sigma: float) -> None
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("σ")
     axes.set_ylabel("share as good as the base")
-    axes.set_title(f"around the base: {kind(density, sigma)}", fontsize=10)
+    axes.set_title(f"around the base\n{kind(density, sigma)}", fontsize=10)
     axes.grid(axis="y", color=FAINT)
 
 
