@@ -24,7 +24,7 @@ os.environ.setdefault("THICKETS_TEST_SESSION", str(os.getpid()))
 hypothesis_settings.register_profile("thickets", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("thickets")
 # What takes minutes begins first, so that no worker is left with it at the end.
-_LONG = ("evidence/test_truth.py", "pool/test_ray.py", "pool/test_nodes.py", "baselines/", "run/")
+_LONG = ("evidence/test_truth", "pool/test_ray.py", "pool/test_nodes.py", "baselines/", "run/")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
