@@ -212,12 +212,9 @@ def registered() -> Iterator[None]:
     """The engine can be asked for by name; reports are not drawn, and what is installed is read once: both take longer
     than these runs.
     """
-    # The pipeline asks for the figures of a run several times.
-    once = functools.lru_cache(maxsize=1)(summarise)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(engine_classes(), "synthetic", Synthetic)
-        patch.setattr(randopt, "summarise", once)
-        patch.setattr(randopt, "finish", once)
+        patch.setattr(randopt, "finish", summarise)
         patch.setattr(provenance, "versions", functools.cache(provenance.versions))
         yield
 
