@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Begun in the background of a script a process ignores Ctrl-C, and with it all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Tiny models gain nothing from several threads, and tests that start processes would fight over the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Inherited by every process that tests start, so that those of another session on this machine are told apart.
