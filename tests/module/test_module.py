@@ -689,3 +689,12 @@ def test_chunks_that_do_not_fit_are_halved_until_they_do(limit: int) -> None:
     halves = {7: [20, 10, 5], 1: [20, 10, 5, 2, 1]}[limit]
     assert [note.split("going on with ")[1] for note in found.notes] == [f"{size} at a time" for size in halves]
     assert max(sizes[-8:]) <= limit
+
+
+def test_views_of_what_was_there_take_no_memory() -> None:
+    from thickets.module.memory import peak
+
+    layer, x = nn.Linear(64, 64), torch.ones(2, 64)
+    with torch.no_grad():
+        _, most = peak(lambda: layer(x), [*layer.parameters(), x])
+    assert 2 * 64 * 4 <= most < 64 * 64 * 4

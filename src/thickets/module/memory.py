@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
-# On a CPU: what stays in a last-level cache, where many candidates at once pay; more is slower, not faster.
-CPU_BYTES = 16 << 20
+if TYPE_CHECKING:
+    import torch
+
+# On a CPU: what stays in the caches, where many candidates at once pay. Products of twice as many take up to twice as
+# long for each candidate on two cores with 2 MiB of their own (benchmarks/signals.py); of half as many, calls cost.
+CPU_BYTES = 8 << 20
 
 
 def budget(device: Any) -> int:
@@ -20,8 +24,12 @@ def budget(device: Any) -> int:
     return free // 2
 
 
-def peak(call: Callable[[], Any]) -> tuple[Any, int]:
-    """What `call` gives, and the most bytes of new tensors that were alive at one time."""
+def peak(call: Callable[[], Any], given: Iterable[torch.Tensor] = ()) -> tuple[Any, int]:
+    """What `call` gives, and the most bytes of new tensors that were alive at one time.
+
+    `given` are those that were there before: operations also make views of their memory, which is not new.
+    """
+    import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -39,13 +47,11 @@ def peak(call: Callable[[], Any]) -> tuple[Any, int]:
             return out
 
         def see(self, tensor: Any) -> None:
-            import torch
-
             if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
                 return
             memory = tensor.untyped_storage()
             key = memory.data_ptr()
-            if key in self.alive:
+            if key in self.alive or key in known:
                 return
             self.alive[key] = memory.nbytes()
             self.now += memory.nbytes()
@@ -55,6 +61,7 @@ def peak(call: Callable[[], Any]) -> tuple[Any, int]:
         def forget(self, key: int) -> None:
             self.now -= self.alive.pop(key, 0)
 
+    known = {t.untyped_storage().data_ptr() for t in given if t.layout == torch.strided}
     watch = Watch()
     with watch:
         result = call()

@@ -62,7 +62,8 @@ class Runner:
         self.check_device(batch)
         try:
             with torch.no_grad(), unchanged(self._plain.module):
-                value, most = peak(lambda: self._plain({}, batch))
+                there = [*self.population.tensors.values(), *batches.tensors(batch)]
+                value, most = peak(lambda: self._plain({}, batch), there)
         except RuntimeError as error:
             # As torch says it of an operation that it knows by name, and of any other.
             if not any(words in str(error) for words in ("on the same device", "on the expected device")):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Z = 4.0
 # Examples of the first look, and how many times more there are in the next.
-FIRST, GROWTH = 32, 4
+FIRST, GROWTH = 16, 4
 
 
 @dataclass
