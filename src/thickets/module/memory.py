@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-# On a CPU: what stays in the caches, where many candidates at once pay. Products of twice as many take up to twice as
-# long for each candidate on two cores with 2 MiB of their own (benchmarks/signals.py); of half as many, calls cost.
+# On a CPU: what stays in the caches. On two cores with 1 MiB of L2 each, chunks of 16 MiB made the products of small
+# models slower for each candidate by half or more, and of smaller chunks the calls themselves are the price.
 CPU_BYTES = 8 << 20
 
 
