@@ -35,11 +35,8 @@ test-verl: install
 
 # On a machine with an NVIDIA card: what cannot be tested or measured without one.
 gpu: install
-	$(BIN)/python -m pytest tests/noise/test_cuda.py tests/noise/test_triton.py tests/unit/test_weights.py
-	mkdir -p build
-	$(BIN)/python benchmarks/noise.py --device cuda --json build/noise-gpu.json
-	$(BIN)/python scripts/fetch_demo.py
-	$(BIN)/python benchmarks/engine.py --json build/engine-gpu.json
+	@$(BIN)/python scripts/fetch_demo.py
+	@scripts/gpu.sh
 
 lint: install
 	$(BIN)/ruff check .

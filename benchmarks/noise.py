@@ -52,14 +52,12 @@ def release_switch(weights: dict[str, torch.Tensor]) -> None:
 
 
 def placing(weights: dict[str, torch.Tensor], base: dict[str, torch.Tensor], scheme: str) -> Callable[[], None]:
-    """A switch by `thickets.noise.place`. Restoring is not a step of its own: the next switch starts at the base."""
-    from thickets.noise import place
+    """A switch as engines make it. Restoring is not a step of its own: the next switch starts at the base."""
+    from thickets.noise import Batch, Target
 
-    def switch() -> None:
-        for name, tensor in weights.items():
-            place(tensor, base[name], scheme=scheme, seed=SEED, name=name, step=SIGMA)
-
-    return switch
+    batch = Batch([Target(tensor, base[name], name) for name, tensor in weights.items()], scheme=scheme)
+    steps = [SIGMA] * len(weights)
+    return lambda: batch.place(SEED, steps)
 
 
 def main() -> None:

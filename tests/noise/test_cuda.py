@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from tests.noise.tensors import DTYPES, SCHEMES, bits, cut, weights
+from tests.noise.test_batch import check, targets
 from thickets.errors import WeightsError
-from thickets.noise import Region, add, normal, numbers, place
+from thickets.noise import Batch, Region, Target, add, normal, numbers, place
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -81,6 +82,29 @@ def test_sums_equal_the_cpus(scheme: str, shape: tuple[int, ...], region: Region
             kernel=kernel,
         )
     assert torch.equal(bits(have.cpu()), bits(want))
+
+
+@pytest.mark.parametrize("scheme", PORTABLE)
+def test_many_tensors_at_once_equal_the_cpus(scheme: str) -> None:
+    """Some in one launch, some alone, one with its base in host memory."""
+    made = targets("cuda")
+    made.append(Target(torch.empty(48, 64, device="cuda"), weights((48, 64)).pin_memory(), "pinned"))
+    batch = Batch(made, scheme=scheme)
+    for seed in (3, 2**63 + 7):
+        steps = [0.01 * (i % 3) for i in range(len(made))]
+        batch.place(seed, steps)
+        check(made, scheme, seed, steps)
+
+
+def test_a_table_of_hundreds_of_tensors_and_a_large_one() -> None:
+    shapes = [(16 * (1 + i % 7), 32) for i in range(700)] + [(70_000, 1024)]
+    bases = [weights(shape, torch.bfloat16) for shape in shapes]
+    made = [Target(torch.empty_like(b, device="cuda"), b.cuda(), f"t{i}") for i, b in enumerate(bases)]
+    for scheme in ("gaussian/1", "rademacher/1"):
+        Batch(made, scheme=scheme).place(11, [0.02] * len(made))
+        for i in (0, 1, 511, 512, 699, 700):
+            place(want := torch.empty_like(bases[i]), bases[i], scheme=scheme, seed=11, name=f"t{i}", step=0.02)
+            assert torch.equal(bits(made[i].out.cpu()), bits(want)), (scheme, i)
 
 
 @pytest.mark.parametrize("scheme", PORTABLE)

@@ -11,7 +11,8 @@ import pytest
 
 SCRIPT = """
 import torch
-from thickets.noise import Region, numbers, place
+from tests.noise.test_batch import check, targets
+from thickets.noise import Batch, Region, numbers, place
 
 def bits(tensor):
     return tensor.contiguous().view(torch.int32 if tensor.dtype == torch.float32 else torch.int16)
@@ -37,6 +38,14 @@ for scheme in ("gaussian/1", "rademacher/1", "low_rank/1:5"):
             place(out, base, kernel="triton", **options)
             assert torch.equal(bits(want), bits(out)), (scheme, shape, region, dtype)
             assert not wide[..., -5:].any()
+for scheme in ("gaussian/1", "rademacher/1", "low_rank/1:2"):
+    made = targets()
+    steps = [0.01 * (i % 3) for i in range(len(made))]
+    batch = Batch(made, scheme=scheme, kernel="triton")
+    # Of each of three types three that one launch takes: unbroken, begun at a block, of a length that memory likes.
+    assert scheme.startswith("low_rank") or [len(group.taken) for _, group in batch._groups] == [9], scheme
+    batch.place(2**63 + 7, steps)
+    check(made, scheme, 2**63 + 7, steps)
 special = torch.tensor([float("nan"), float("inf"), -float("inf"), 3.3e38, -0.0, 1e-40]).to(torch.bfloat16)
 options = dict(scheme="rademacher/1", seed=1, name="w", step=3e38)
 place(out := torch.empty_like(special), special, kernel="triton", **options)

@@ -3,6 +3,7 @@
 Knows nothing of models, engines or search, and imports torch, NumPy, Numba and Triton only where they are used.
 """
 
+from thickets.noise.batch import Batch, Target
 from thickets.noise.counter import philox
 from thickets.noise.kernel import kernel_names
 from thickets.noise.placing import add, canonical_name, moves, normal, numbers, place, place_stack, rademacher
@@ -10,9 +11,11 @@ from thickets.noise.region import Region
 from thickets.noise.schemes import Scheme, Source, find_scheme, scheme_names, schemes
 
 __all__ = [
+    "Batch",
     "Region",
     "Scheme",
     "Source",
+    "Target",
     "add",
     "canonical_name",
     "find_scheme",

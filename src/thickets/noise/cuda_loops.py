@@ -77,14 +77,36 @@ def _to_bfloat16(x):
 
 
 @triton.jit
+def _rounded(x, dtype: tl.constexpr):
+    if dtype == tl.bfloat16:
+        return _to_bfloat16(x)
+    else:  # noqa: RET505 - Triton compiles one branch only if they are two
+        return x.to(dtype)
+
+
+@triton.jit
 def _put(out, out_at, base, base_at, move, mask, has_base: tl.constexpr):
     if has_base:
         weights = tl.load(base + base_at, mask=mask, other=0.0).to(tl.float32)
         move = weights + move
-    if out.dtype.element_ty == tl.bfloat16:
-        tl.store(out + out_at, _to_bfloat16(move), mask=mask)
-    else:
-        tl.store(out + out_at, move.to(out.dtype.element_ty), mask=mask)
+    tl.store(out + out_at, _rounded(move, out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _gaussian_tile(block, k0, k1, c2, c3):
+    """Numbers of the blocks [n]: [4n], in order."""
+    x0, x1, x2, x3 = _philox(block, k0, k1, c2, c3)
+    z0, z1 = _pair(x0, x1)
+    z2, z3 = _pair(x2, x3)
+    return tl.interleave(tl.interleave(z0, z2), tl.interleave(z1, z3))
+
+
+@triton.jit
+def _negative_tile(block, k0, k1, c2, c3):
+    """Whether the numbers of the blocks [n] are -1: [4n, 32], a row for each word, a column for each bit."""
+    x0, x1, x2, x3 = _philox(block, k0, k1, c2, c3)
+    words = tl.interleave(tl.interleave(x0, x2), tl.interleave(x1, x3))
+    return ((words[:, None] >> tl.arange(0, 32)[None, :].to(tl.uint32)) & 1) != 0
 
 
 _WORDS_ARE_NOT_SIZES = ["k0", "k1", "c2", "c3"]
@@ -113,10 +135,7 @@ def gaussian(
     line, tile = program // tiles, program % tiles
     first = line * pitch + start
     block = first // 4 + tile * blocks
-    x0, x1, x2, x3 = _philox(block + tl.arange(0, blocks), k0, k1, c2, c3)
-    z0, z1 = _pair(x0, x1)
-    z2, z3 = _pair(x2, x3)
-    noise = tl.interleave(tl.interleave(z0, z2), tl.interleave(z1, z3))
+    noise = _gaussian_tile(block + tl.arange(0, blocks), k0, k1, c2, c3)
     column = block * 4 - first + tl.arange(0, blocks * 4)
     mask = (column >= 0) & (column < length)
     _put(out, line * out_stride + column, base, line * base_stride + column, noise * step, mask, has_base)
@@ -145,14 +164,57 @@ def rademacher(
     line, tile = program // tiles, program % tiles
     first = line * pitch + start
     block = first // 128 + tile * blocks
-    x0, x1, x2, x3 = _philox(block + tl.arange(0, blocks), k0, k1, c2, c3)
-    words = tl.interleave(tl.interleave(x0, x2), tl.interleave(x1, x3))
-    bits = (words[:, None] >> tl.arange(0, 32)[None, :].to(tl.uint32)) & 1
     # step times +1 or -1 is exact.
-    move = tl.where(bits != 0, -step, step)
+    move = tl.where(_negative_tile(block + tl.arange(0, blocks), k0, k1, c2, c3), -step, step)
     column = block * 128 - first + (tl.arange(0, blocks * 4) * 32)[:, None] + tl.arange(0, 32)[None, :]
     mask = (column >= 0) & (column < length)
     _put(out, line * out_stride + column, base, line * base_stride + column, move, mask, has_base)
+
+
+@triton.jit(do_not_specialize=["k0", "k1", "count"])
+def many(
+    table,
+    first_tiles,
+    steps,
+    count,
+    k0,
+    k1,
+    dtype: tl.constexpr,
+    has_signs: tl.constexpr,
+    halvings: tl.constexpr,
+    blocks: tl.constexpr,
+):
+    """One tile of one of `count` tensors: base plus move, into live weights.
+
+    A row of `table` holds a tensor's addresses, live and base (multiples of 16), its first block, its length (a
+    multiple of 16), and the words of its name. `first_tiles` ascends from 0; the tile belongs to the last tensor that
+    does not begin after it. A step of 0 copies.
+    """
+    program = tl.program_id(0)
+    entry, beyond = program * 0, program * 0 + count
+    for _ in tl.static_range(halvings):
+        middle = (entry + beyond) // 2
+        begun = tl.load(first_tiles + middle) <= program
+        entry, beyond = tl.where(begun, middle, entry), tl.where(begun, beyond, middle)
+    tile = (program - tl.load(first_tiles + entry)).to(tl.int64)
+    row = table + entry * 6
+    out = tl.multiple_of(tl.load(row).to(tl.pointer_type(dtype)), 16)
+    base = tl.multiple_of(tl.load(row + 1).to(tl.pointer_type(dtype)), 16)
+    length = tl.multiple_of(tl.load(row + 3), 16)
+    c2, c3 = tl.load(row + 4).to(tl.int32), tl.load(row + 5).to(tl.int32)
+    step = tl.load(steps + entry)
+    block = tl.load(row + 2) + tile * blocks + tl.arange(0, blocks)
+    if has_signs:
+        move = tl.where(_negative_tile(block, k0, k1, c2, c3), -step, step)
+        column = tile * (blocks * 128) + (tl.arange(0, blocks * 4) * 32)[:, None] + tl.arange(0, 32)[None, :]
+    else:
+        move = _gaussian_tile(block, k0, k1, c2, c3) * step
+        column = tile * (blocks * 4) + tl.arange(0, blocks * 4)
+    mask = column < length
+    weights = tl.load(base + column, mask=mask, other=0.0)
+    moved = weights.to(tl.float32) + move
+    rounded = _rounded(moved, dtype)
+    tl.store(out + column, tl.where(step == 0.0, weights, rounded), mask=mask)
 
 
 @triton.jit
@@ -167,8 +229,8 @@ def product(
     rows,
     columns,
     tiles,
-    rank,
     divisor,
+    rank: tl.constexpr,
     has_base: tl.constexpr,
     tile_rows: tl.constexpr,
     tile_columns: tl.constexpr,

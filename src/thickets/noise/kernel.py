@@ -36,6 +36,28 @@ class Lines(NamedTuple):
     length: int
 
 
+class Entry(NamedTuple):
+    """One tensor of many that are placed together: its matrices as `Kernel.place` takes them, and what they are."""
+
+    out: torch.Tensor
+    base: torch.Tensor
+    name: str
+    part: Rectangle
+
+
+class Group(ABC):
+    """Tensors that a kernel places at once; `taken` are their numbers among those it was offered."""
+
+    taken: frozenset[int]
+
+    @abstractmethod
+    def place(self, seed: int, steps: Sequence[float]) -> None:
+        """`Kernel.place` for each tensor that is taken. `steps`, in float32, are of all that were offered.
+
+        A step of 0 gives the base bit for bit.
+        """
+
+
 class Kernel(ABC):
     """One implementation. Tensors come checked: matrices `[rows, columns]`, last stride 1, not empty."""
 
@@ -71,6 +93,10 @@ class Kernel(ABC):
         """`place` into each matrix of `out` `[n, rows, columns]`, in one piece, by its own step and address."""
         for target, step, where in zip(out, steps, at, strict=True):
             self.place(stream, target, base, step, where, part)
+
+    def group(self, stream: Stream, entries: Sequence[Entry]) -> Group | None:
+        """Those of the entries that can be placed at once with gain, if there are any."""
+        return None
 
     @abstractmethod
     def fill_product(self, out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from thickets.errors import WeightsError
-from thickets.noise.kernel import choose
+from thickets.noise.kernel import Kernel, choose
 from thickets.noise.region import Rectangle, Region, region_shape, resolve
-from thickets.noise.schemes import Source, find_scheme
+from thickets.noise.schemes import Scheme, Source, find_scheme
 from thickets.noise.threads import spread
 
 if TYPE_CHECKING:
@@ -46,26 +46,52 @@ def place(
 
     Raises `WeightsError`, before it writes, for a dtype, layout, region, step, seed, scheme or kernel it cannot use.
     """
-    full = tuple(out.shape) if shape is None else tuple(shape)
-    chosen, part = find_scheme(scheme), resolve(name, full, region)
-    _check_seed(seed)
+    chosen, found = find_scheme(scheme), checked(out, base, name, shape, region, kernel)
+    check_seed(seed)
     step32 = _float32(step, name)
+    if found.target.numel():
+        put(chosen, found, name, seed, step32)
+
+
+class Checked(NamedTuple):
+    """A tensor that can be placed: matrices `[rows, columns]` of it and its base, its full shape, and its kernel."""
+
+    target: torch.Tensor
+    source: torch.Tensor
+    full: tuple[int, ...]
+    part: Rectangle
+    engine: Kernel
+
+
+def checked(
+    out: torch.Tensor,
+    base: torch.Tensor,
+    name: str,
+    shape: Sequence[int] | None,
+    region: Region | None,
+    kernel: str,
+) -> Checked:
+    """All that `place` asks of a tensor. Raises `WeightsError`."""
+    full = tuple(out.shape) if shape is None else tuple(shape)
+    part = resolve(name, full, region)
     _check_pair(out, base, name)
     _check_size(out, full, region, part, name)
     target, source = _matrix(out, part, name), _matrix(base, part, name)
     _check_apart(target, source, name)
-    engine = choose(kernel, target.device)
-    if target.numel() == 0:
-        return
-    if step32 == 0 or not chosen.moves(len(full)):
+    return Checked(target, source, full, part, choose(kernel, target.device))
+
+
+def put(scheme: Scheme, to: Checked, name: str, seed: int, step: float) -> None:
+    """Write `base + step * numbers` into a tensor that is not empty; nothing is checked, `step` is a float32."""
+    target, source = to.target, to.source
+    if step == 0 or not scheme.moves(len(to.full)):
         target.copy_(source, non_blocking=True)
         return
     if source.device != target.device:
         # Kernels work on one device, and in place: the copy lands where the result goes.
         target.copy_(source, non_blocking=True)
         source = target
-    asked = Source(seed, name, full, part, target.device, target.dtype, engine)
-    chosen.place(target, source, step32, asked)
+    scheme.place(target, source, step, Source(seed, name, to.full, to.part, target.device, target.dtype, to.engine))
 
 
 def place_stack(
@@ -91,7 +117,7 @@ def place_stack(
     if not len(out) == len(seeds) == len(steps):
         raise _refusal(out, name, f"there are {len(seeds)} seeds and {len(steps)} steps for a stack of {len(out)}")
     for seed in seeds:
-        _check_seed(seed)
+        check_seed(seed)
     rounded = [_float32(step, name) for step in steps]
     if not len(out):
         return
@@ -148,7 +174,7 @@ def add(
     full = tuple(total.shape) if shape is None else tuple(shape)
     chosen, part = find_scheme(scheme), resolve(name, full, region)
     for seed, _ in terms:
-        _check_seed(seed)
+        check_seed(seed)
     rounded = [(seed, _float32(step, name)) for seed, step in terms]
     if total.dtype != torch.float32:
         raise _refusal(total, name, "steps are summed in float32; give a float32 tensor to sum them in")
@@ -182,7 +208,7 @@ def numbers(
 
     full = tuple(shape)
     chosen, part = find_scheme(scheme), resolve(name, full, region)
-    _check_seed(seed)
+    check_seed(seed)
     where = torch.device(device)
     engine = choose(kernel, where)
     # Zeros only where nothing will be written.
@@ -215,7 +241,8 @@ def canonical_name(scheme: str) -> str:
     return find_scheme(scheme).name
 
 
-def _check_seed(seed: int) -> None:
+def check_seed(seed: int) -> None:
+    """Raise `WeightsError` for what is no seed."""
     if not 0 <= seed < 1 << 64:
         raise WeightsError(f"noise seed {seed} must lie from 0 up to, but not including, 2**64")
 

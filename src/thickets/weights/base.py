@@ -65,15 +65,20 @@ class ReadOnlyBase:
         self.placer = Placer(scheme, kernel)
         self.factors: Mapping[str, float] = MappingProxyType(dict(factors or dict.fromkeys(names, 1.0)))
         self.pristine = copies(moving, where)
+        self._slots = self._make_slots()
         # Where the copy is and what it costs, for people.
         self.cost = cost(self.pristine, moving)
 
     def place(self, perturbation: Point | None) -> None:
         """Make the live weights those of the point; `None` is the base itself."""
-        slots = {
+        if any(slot.live.data_ptr() != self.live[name].data_ptr() for name, slot in self._slots.items()):
+            self._slots = self._make_slots()
+        self.placer.place(self._slots, perturbation)
+
+    def _make_slots(self) -> dict[str, Slot]:
+        return {
             name: Slot(self.live[name].detach(), base, name, self.factors[name]) for name, base in self.pristine.items()
         }
-        self.placer.place(slots, perturbation)
 
     def verify(self) -> None:
         """Put the base back and check every bit. Raises `ModelError` if anything differs from the start."""

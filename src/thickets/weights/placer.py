@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thickets.errors import EngineError
-from thickets.noise import Region, add, place
+from thickets.noise import Batch, Region, Target, add
 from thickets.types import Blend, Perturbation, Point
 
 if TYPE_CHECKING:
@@ -39,11 +39,14 @@ class Placer:
     A blend is summed in a float32 scratch, one tensor at a time. The sum of a blend's first `shared` terms is kept,
     beside the pristine copies and on their device: 4 bytes a weight that moves. It is let go by the first point that
     does not begin with these terms, so whoever places no such blend pays nothing.
+
+    A mapping of slots that is the very same as the last time is taken to have its memory where it was.
     """
 
     def __init__(self, scheme: str, kernel: str = "auto") -> None:
         self.scheme = scheme
         self.kernel = kernel
+        self._batched: tuple[Mapping[str, Slot], str, Batch] | None = None
         self._terms: tuple[Perturbation, ...] = ()
         self._sums: dict[str, torch.Tensor] = {}
 
@@ -55,27 +58,21 @@ class Placer:
         shared = point.shared if isinstance(point, Blend) else 0
         if shared > len(self._terms) and len(terms) > 1:
             self._keep(slots, terms[:shared])
+        if len(terms) == 1:
+            self._batch(slots).place(terms[0].seed, [slot.step(terms[0]) for slot in slots.values()])
+            return
         for key, slot in slots.items():
-            if not terms:
+            if terms:
+                slot.live.copy_(self._sum(key, slot, terms))
+            else:
                 # The copy is never written to, so a transfer from pinned memory may go on behind our back.
                 slot.live.copy_(slot.base, non_blocking=True)
-            elif len(terms) == 1:
-                self._step(slot, terms[0])
-            else:
-                slot.live.copy_(self._sum(key, slot, terms))
 
-    def _step(self, slot: Slot, term: Perturbation) -> None:
-        place(
-            slot.live,
-            slot.base,
-            scheme=self.scheme,
-            seed=term.seed,
-            name=slot.name,
-            step=slot.step(term),
-            shape=slot.shape,
-            region=slot.region,
-            kernel=self.kernel,
-        )
+    def _batch(self, slots: Mapping[str, Slot]) -> Batch:
+        if self._batched is None or self._batched[0] is not slots or self._batched[1] != self.scheme:
+            targets = [Target(s.live, s.base, s.name, s.shape, s.region) for s in slots.values()]
+            self._batched = slots, self.scheme, Batch(targets, scheme=self.scheme, kernel=self.kernel)
+        return self._batched[2]
 
     def _sum(self, key: str, slot: Slot, terms: Sequence[Perturbation]) -> torch.Tensor:
         """float32(base) and all terms, on the live weights' device, in memory of its own."""

@@ -77,13 +77,16 @@ class LiveWeights:
         self.share = Share(_regions(self.pieces[key] for key in moving), cost(self.pristine, moving))
         # Once without a step: a layout that noise cannot be written to shows now, by name.
         self.placer = Placer(plan.scheme, plan.kernel)
-        self.placer.place(self._slots(), Perturbation(0, 0.0))
+        self._slots = self._make_slots()
+        self.placer.place(self._slots, Perturbation(0, 0.0))
         self.digest = fingerprint(self.parameters)
 
     def place(self, perturbation: Point | None) -> None:
         """Make the live weights those of the point; `None` is the base itself."""
         _wait()
-        self.placer.place(self._slots(), perturbation)
+        if any(self._live(self.pieces[key]).data_ptr() != slot.live.data_ptr() for key, slot in self._slots.items()):
+            self._slots = self._make_slots()
+        self.placer.place(self._slots, perturbation)
         _wait()
 
     def unchanged(self) -> bool:
@@ -91,7 +94,7 @@ class LiveWeights:
         self.place(None)
         return fingerprint(self.parameters) == self.digest
 
-    def _slots(self) -> dict[str, Slot]:
+    def _make_slots(self) -> dict[str, Slot]:
         return {key: self._slot(self.pieces[key], base) for key, base in self.pristine.items()}
 
     def _slot(self, piece: Piece, base: torch.Tensor) -> Slot:

@@ -15,7 +15,7 @@ from thickets.noise.counter import address
 if TYPE_CHECKING:
     import torch
 
-    from thickets.noise.kernel import Kernel, Stream
+    from thickets.noise.kernel import Entry, Group, Kernel, Stream
     from thickets.noise.region import Rectangle
 
 
@@ -71,6 +71,10 @@ class Scheme(ABC):
         for target, step, source in zip(out, steps, sources, strict=True):
             self.place(target, base, step, source)
 
+    def group(self, entries: Sequence[Entry], kernel: Kernel) -> Group | None:
+        """Those of the entries that the kernel can place at once with gain, if there are any."""
+        return None
+
 
 class StreamScheme(Scheme):
     """A scheme whose numbers are one of the streams that kernels make, addressed by seed and tensor name."""
@@ -88,3 +92,6 @@ class StreamScheme(Scheme):
     ) -> None:
         at = [address(source.seed, source.name) for source in sources]
         sources[0].kernel.place_stack(self.stream, out, base, steps, at, sources[0].part)
+
+    def group(self, entries: Sequence[Entry], kernel: Kernel) -> Group | None:
+        return kernel.group(self.stream, entries)
