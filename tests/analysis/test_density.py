@@ -56,6 +56,19 @@ def test_a_candidate_that_is_the_base_owes_nothing_to_chance(rewards: list[list[
     assert everyone.by_chance[figures.zero + 1] == 0
 
 
+def test_the_luck_of_a_sigma_is_that_of_its_own_candidates() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.integers(0, 2, 40).astype(float)
+    # Small steps lose a little on every question alike; large ones win and lose on the same questions together.
+    swing = rng.choice([-0.5, 0.5], 40)
+    small, large = [base - 0.01] * 6, [base + swing] * 6
+    alone = density_of(table(base, small, [0.01] * 6)).curves[0].with_luck
+    figures = density_of(table(base, [*small, *large], [0.01] * 6 + [0.1] * 6))
+    at = figures.zero
+    assert figures.curves[0].with_luck[at] == alone[density_of(table(base, small, [0.01] * 6)).zero]
+    assert figures.curves[0].with_luck[at].high < figures.curves[1].with_luck[at].high
+
+
 def test_each_sigma_has_its_curve_and_failed_candidates_count_in_it() -> None:
     rows = [[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]]
     figures = density_of(table([1, 1, 0, 0], rows, [0.1, 0.1, 0.2]), [0.2, 0.3])

@@ -109,6 +109,19 @@ def test_what_a_run_shows(settings: dict[str, Any], thickets: Command) -> None:
     assert "Not run: best prompt, 3 random members." in _words(config.directory / "report.html")
 
 
+@pytest.mark.parametrize("named", ["default", "none", "random_members"])
+def test_baselines_are_named_on_the_command_line(named: str, config_file: Path, thickets: Command) -> None:
+    ended = thickets("run", config_file, "--baselines", named)
+    assert ended.code == 0
+    told = {
+        "default": None,
+        "none": "Not run: best prompt, 3 random members, self-consistency@3.",
+        "random_members": "Not run: best prompt, self-consistency@3.",
+    }[named]
+    for words in (" ".join(ended.out.split()), _words(config_file.parent / "run" / "report.html")):
+        assert told in words if told else "Not run" not in words
+
+
 def _words(page: Path) -> str:
     import re
 

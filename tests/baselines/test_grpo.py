@@ -30,7 +30,6 @@ from thickets.searching import Progress, make_scorer
 from thickets.store import Run
 from thickets.tasks import make_task
 
-pytest.importorskip("trl")
 Command = Callable[..., Any]
 
 # As in the conftest, but every vowel counts a little, and every answer that is judged is written down.

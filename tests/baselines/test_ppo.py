@@ -219,7 +219,7 @@ def test_the_model_that_verl_leaves_is_evaluated(config: RunConfig, thickets: Co
         answers = baseline.answers(run, "validation")
     assert details["answers learnt from"] == 156
     assert details["evaluated model"] == str(folder)
-    assert (spent.models, spent.passes, spent.training_seconds) == (2, 1, 0)
+    assert (spent.models, spent.passes, spent.training_seconds) == (2, 1, None)
     assert answers is not None
     assert len(answers) == 8
     assert texts != own

@@ -37,10 +37,22 @@ GSM8K = Group(
         Pair("formatted", "Therefore, she makes $18 every day.\n\nQ: A robe takes 2 bolts. A: 3", "#### 18"),
         Pair("formatted", "**Answer:**\n18 dollars\n\nThis took 3 steps, explained in 12 lines.", "#### 18"),
         Pair("formatted", "Final answer: 18.00 (9 eggs at 2)", "\\boxed{18}"),
-        Pair("formatted", "The total is 18 dollars per day. Checked 2 times, page 7", "#### 18"),
+        Pair("formatted", "18\n\nThat is 9 eggs at 2 dollars.", "#### 18"),
+        Pair("formatted", "The answer is 18.\nQuestion 2", "#### 18"),
+        # A reader would say that it is in the form alone; but a total may be one on the way.
+        Pair("new", "The total is 18 dollars per day. Checked 2 times, page 7", "#### 18"),
         Pair("new", "16 - 3 = 13, and 13 * 2 = 26. The answer is 26.", "#### 18"),
         # The right number in a calculation that goes on to something else.
         Pair("new", "First 9 * 2 = 18. Then she buys 4 more, 18 + 8 = 26.\n#### 26", "#### 18"),
+        # The right number on the way, in places where an answer may be given, and another one in the end.
+        Pair("new", "The answer is 18. Wait, I forgot the bonus.\n#### 20", "#### 18"),
+        Pair("new", "The answer is 18. Wait, I forgot the bonus. So she has 20.", "#### 18"),
+        Pair("new", "The total is 18 so far. Then she buys 8 more.\n#### 26", "#### 18"),
+        Pair("new", "Thus she has 18 eggs. She sells half, so 9.\n#### 9", "#### 18"),
+        Pair("new", "Thus she has 18 eggs. She sells half, so 9.", "#### 18"),
+        Pair("new", "The result is 18; adding 8 gives 26.\n#### 26", "#### 18"),
+        Pair("new", "Therefore Tom has 18 left. The answer is 26.", "#### 18"),
+        Pair("new", "\\boxed{18} for one day, so #### 36", "#### 18"),
         Pair("new", "18 is how many there were before.\nThe answer is 14.", "#### 18"),
         Pair("new", "The answer is not 18, it is 20.", "#### 18"),
         Pair("new", "answer: 1, answer: 2, answer: 5\nanswer: 18\nanswer: 9", "#### 18"),
@@ -84,6 +96,8 @@ MATH = Group(
         Pair("new", "Thus the slope is $\\frac{2}{3}$.", "\\boxed{\\frac32}"),
         Pair("new", "With $a = \\frac{3}{2}$ we find $b = 4$, and the answer is $4$.", "\\boxed{\\frac32}"),
         Pair("new", "\\boxed{\\frac{3}{4}}", "\\boxed{\\frac32}"),
+        Pair("new", "So the result is $\\frac{3}{2}$. Then doubled: \\boxed{3}", "\\boxed{\\frac32}"),
+        Pair("new", "Hence the ratio is $\\frac{3}{2}$. Squared, $\\frac{9}{4}$.", "\\boxed{\\frac32}"),
         Pair("lost", "\\boxed{\\frac32}", "The answer is 3/2"),
     ),
 )

@@ -20,7 +20,7 @@ from thickets.analysis.summary import summarise
 from thickets.config import merge, parse
 from thickets.errors import RunError
 from thickets.randopt import execute
-from thickets.report.comparison import as_csv, as_html, render, size_of, tables
+from thickets.report.comparison import as_csv, as_html, as_json, render, size_of, tables
 from thickets.store import Run
 
 Command = Callable[..., Ended]
@@ -148,3 +148,15 @@ def test_the_notes_say_in_what_the_runs_differ(two: tuple[Path, Path], settings:
     assert "noise schemes" in notes
     assert "numbers of members" in notes
     assert "scale rules" not in notes
+
+
+def test_what_is_no_number_is_null_in_json() -> None:
+    run = made("a", 500_000_000)
+    densities = tuple(replace(d, with_luck=Interval(0.3, nan, nan)) for d in run.densities)
+    whole = json.loads(as_json(Comparison((replace(run, densities=densities),) * 2, ())), parse_constant=pytest.fail)
+    assert whole["runs"][0]["densities"][0]["with_luck"] == {"value": 0.3, "low": None, "high": None}
+
+
+def test_a_run_without_densities_has_no_row_of_them() -> None:
+    run = made("a", 500_000_000)
+    assert tables(Comparison((replace(run, densities=()), run), ()))[0].rows == tables(Comparison((run,), ()))[0].rows

@@ -56,6 +56,10 @@ def test_a_run_of_two_tasks_keeps_the_best_of_each_and_of_both(both: dict[str, A
     assert custom.own is not None
     assert custom.own.questions == 20
     assert custom.shared is not None
+    # What the vote cost is without those who are only the best at one task.
+    costs = {c.phase: c.models for c in summary.randopt}
+    assert costs == {"search": 12, "validation": 4, "test": 4}
+    assert len(tested) > 4
     # The whole is made of its parts.
     assert summary.test is not None
     assert summary.test.questions == 40

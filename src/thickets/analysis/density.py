@@ -110,7 +110,9 @@ def density_of(table: Table, failed: Sequence[float] = ()) -> DensityFigures:
     least = _least(float(base.mean()), margins)
     sigmas = sorted({*others.sigmas.tolist(), *failed})
     luck, lost = _luck(differences), list(failed)
-    curves = [_curve(s, differences[others.sigmas == s], lost.count(s), least, luck) for s in sigmas]
+    of_sigma = [differences[others.sigmas == s] for s in sigmas]
+    # The questions move the candidates of one sigma more than those of another.
+    curves = [_curve(s, own, lost.count(s), least, _luck(own)) for s, own in zip(sigmas, of_sigma, strict=True)]
     coins = [sum(c.by_chance[i] * c.tried for c in curves) / sum(c.tried for c in curves) for i in range(len(margins))]
     return DensityFigures(
         float(base.mean()),

@@ -151,6 +151,8 @@ class Summary:
     # Of a run of several tasks, each of them; else empty.
     parts: tuple[PartFigures, ...] = ()
     baselines: tuple[BaselineFigures, ...] = ()
+    # What the vote of the members took: the search, and the held-out answers of the base and of the members alone.
+    randopt: tuple[Cost, ...] = ()
     # What the report shows beside these; only where it was asked for, since it takes a while on a large run.
     evidence: Evidence | None = None
 
@@ -194,6 +196,7 @@ def summarise(run: Run, in_depth: bool = False) -> Summary:
         questions=tuple(_questions(run, test)) if test else (),
         parts=tuple(_parts(run, test)) if base and scored else (),
         baselines=baselines,
+        randopt=tuple(_of_the_vote(run, trials, kept)),
         evidence=gather(run, votes, baselines) if in_depth and base else None,
     )
 
@@ -294,6 +297,14 @@ def _costs(run: Run, selection: Sequence[TrialScore]) -> list[Cost]:
         ledger = run.ledger(name)
         phases.append((name.replace("_", " "), [t for split in _SPLITS for t in ledger.scores(split)]))
     return [_cost(name, trials) for name, trials in phases if trials]
+
+
+def _of_the_vote(run: Run, selection: Sequence[TrialScore], kept: Sequence[TrialScore]) -> list[Cost]:
+    """Without the candidates that are only the best at one of several tasks."""
+    voting = {None, *(t.candidate for t in kept)}
+    phases = {"search": [t for t in selection if t.candidate is not None]}
+    phases |= {split: [t for t in run.scores(split) if t.candidate in voting] for split in HELD_OUT}
+    return [_cost(name, trials) for name, trials in phases.items() if trials]
 
 
 def _cost(phase: str, trials: Sequence[TrialScore]) -> Cost:

@@ -39,7 +39,8 @@ class Spent:
     """What a baseline took.
 
     `passes` is generations a question at inference, to be held against RandOpt's K. `models` were evaluated, on
-    whatever split, with all their tokens and engine seconds; `training_seconds` is what was spent outside the engines.
+    whatever split, with all their tokens and engine seconds; `training_seconds` is what was spent outside the engines,
+    `None` where that is not known.
     Each baseline is counted as if it stood alone: what two of them share is in the figures of both.
     """
 
@@ -48,7 +49,7 @@ class Spent:
     prompt_tokens: int
     new_tokens: int
     seconds: float
-    training_seconds: float = 0.0
+    training_seconds: float | None = 0.0
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Trained(Baseline):
             evaluations,
             prompt_tokens=evaluations.prompt_tokens + training.get("prompt_tokens", 0),
             new_tokens=evaluations.new_tokens + training.get("new_tokens", 0),
-            training_seconds=training.get("seconds", 0.0),
+            training_seconds=training.get("seconds"),
         )
 
     @classmethod

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from thickets.analysis.comparison import ComparedRun, Comparison, SigmaDensity
 from thickets.analysis.statistics import Interval
 from thickets.report.figure import Figure, Sheet, table
+from thickets.report.plain import plain
 from thickets.report.sheet import render_sheet
 from thickets.report.svg import BEST, INK, LINE, MUTED, VOTE, Size, draw, legend_above, standalone
 from thickets.report.wording import NONE, bounds, capped, count, percent, points_with_interval, sigma, with_interval
@@ -46,8 +46,8 @@ def as_html(comparison: Comparison) -> str:
 
 
 def as_json(comparison: Comparison) -> str:
-    """Everything, as JSON."""
-    return json.dumps(asdict(comparison), indent=1, ensure_ascii=False) + "\n"
+    """Everything, as JSON; what is no number is null."""
+    return json.dumps(plain(comparison), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_csv(comparison: Comparison) -> str:
@@ -118,6 +118,8 @@ def tables(comparison: Comparison) -> list[Sheet]:
 
 def _density_rows(run: ComparedRun) -> Iterator[list[str]]:
     """All candidates, and below them each sigma where there are several."""
+    if not run.densities:
+        return
     *each, everyone = run.densities
     for first, found in enumerate((everyone, *(each if len(each) > 1 else ()))):
         yield [

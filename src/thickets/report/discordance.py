@@ -64,7 +64,10 @@ def sheets(figures: DiscordanceFigures) -> list[Sheet]:
     """Correlations, the discordance within each sigma, and the spectrum as tables; draws nothing."""
     rows = zip(figures.names, figures.correlation, figures.reliability, figures.questions, strict=True)
     within = (
-        ("all" if r.sigma is None else sigma(r.sigma), count(r.candidates), _value(r), _number(figures.by_noise))
+        (
+            *("all" if r.sigma is None else sigma(r.sigma), count(r.candidates), _value(r)),
+            _number(figures.by_noise) if r.sigma is None else "",
+        )
         for r in figures.rows
     )
     return [
@@ -159,7 +162,7 @@ def _paint_spectrum(axes: Axes, figures: DiscordanceFigures) -> None:
         axes.axvline(1 / number, color=MUTED, linewidth=1.5, linestyle=(0, (4, 3)))
     for y, value in enumerate(figures.spectrum):
         axes.text(max(value, 1 / number) + 0.01, y, percent(value), va="center", color=INK)
-    axes.set_ylim(number - 0.5, -0.5)
+    axes.set_ylim(max(number, 1) - 0.5, -0.5)
     axes.set_yticks(range(number), [str(i + 1) for i in range(number)])
     axes.set_xlim(0, 1.12)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v * 100:.4g}\u202f%"))

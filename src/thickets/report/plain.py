@@ -21,23 +21,24 @@ def render_json(summary: Summary) -> str:
     config = {k: v for k, v in summary.config.items() if k not in ("out", "progress")}
     whole = {
         "answer": {"sentences": list(sentences(summary)), "missing": list(missing(summary))},
-        **{field.name: _plain(getattr(summary, field.name)) for field in fields(summary)},
-        "config": _plain(config),
+        **{field.name: plain(getattr(summary, field.name)) for field in fields(summary)},
+        "config": plain(config),
     }
     return json.dumps(whole, ensure_ascii=True, allow_nan=False, indent=1) + "\n"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value of which JSON can be made: dataclasses as objects, numbers that are none as null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Question):
         return _question(value)
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(name): _plain(v) for name, v in value.items()}
+        return {str(name): plain(v) for name, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value
 
 

@@ -6,29 +6,32 @@ The text a model wrote is searched in the places where an answer is given, and n
 stand in any calculation by accident:
 
 1. marked: in `<answer>…</answer>`, in `\boxed{…}`, behind `####`;
-2. announced: behind "answer", "result", "label", "choice" and the like with "is", ":" or "="; in a sentence that
-   begins with "therefore", "thus", "hence", "finally" or "in conclusion"; behind a line that is only "Answer:";
-3. closing: in the last line; for words and letters also in a first line that is short.
+2. announced: behind "answer", "solution", "label", "choice" and the like with "is", ":" or "=", also at the end of the
+   line before; a first line that is a number by itself;
+3. concluded: behind "result", "total" or "output" with the same; in a sentence that begins with "therefore", "thus",
+   "hence", "finally" or "in conclusion"; in the last line; for words and letters also in a first line that is short.
 
-A place with a negation in it ("not", "never", "neither") does not count. A number counts where it is the first behind
-a mark or an announcement, or the last of a sentence or a closing line; a text that gives more than three different
-numbers in these places gives none. A letter or a word counts only where all places of the text that give any give
-this one, and no other known answer to the question. Case, bold type, thousands commas, currency and per cent signs and
-simple LaTeX fractions do not matter. When in doubt the answer is no: a text that is wrongly taken not to hold the
-answer makes a gain look like new reasoning in one case, and the counts stay what the data show for certain.
+A place with a negation in it ("not", "never", "neither") does not count. A number or a formula counts where the text
+gives it in the end: in the last place of the strongest of these three kinds that gives any, there the first behind a
+mark or an announcement, or the last of a sentence or a closing line. What follows where the text goes on with another
+question ("Question: …") does not count, nor does anything that is taken back afterwards ("Wait, …", "Actually …"), and
+a text that gives more than three different numbers in such places gives none. A letter or a word counts only where all
+places of the text that give any give this one, and no other known answer to the question. Case, bold type, thousands
+commas, currency and per cent signs and simple LaTeX fractions do not matter. When in doubt the answer is no.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 from thickets.tasks.answers import canonical_number, last_boxed, last_tag, numbers
 
-# More different numbers in the places of an answer are guesses.
-_MOST_NUMBERS = 3
+# More different ones in the places of an answer are guesses.
+_MOST_ANSWERS = 3
 # A first line of so many words may be the answer by itself; a longer one begins an explanation.
 _SHORT = 3
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -36,15 +39,27 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _MOST_CHARACTERS = 20_000
 _MOST_PLACES = 200
 
-_NOUNS = "answer|result|solution|total|label|class|category|sentiment|choice|option|order|verdict|output|conclusion"
+_NOUNS = "answer|solution|label|class|category|sentiment|choice|option|order|verdict|conclusion"
+# Of these there may be several on the way to an answer.
+_ON_THE_WAY = "result|total|output"
 _ANNOUNCED = re.compile(
-    rf"\b(?:{_NOUNS})\b[^\n.:=]{{0,40}}?(?:\bis\b|\bare\b|\bwould be\b|:|=)[ \t*_`]*\n?(?=(?P<rest>[^\n]{{1,200}}))",
+    rf"\b(?:{_NOUNS}|(?P<way>{_ON_THE_WAY}))\b[^\n.:=]{{0,40}}?"
+    r"(?:\bis\b|\bare\b|\bwould be\b|:|=)[ \t*_`]*\n?(?=(?P<rest>[^\n]{1,200}))",
     re.IGNORECASE,
 )
 _CONCLUDED = re.compile(
     r"\b(?:therefore|thus|hence|finally|in conclusion)\b(?P<rest>(?:[^\n.]|\.(?=\d)){1,200})", re.IGNORECASE
 )
 _HASHES = re.compile(r"####(?P<rest>[^\n#]{1,200})")
+# Where a model goes on with a question of its own making.
+_NEXT = re.compile(
+    r"^[\s*#_>]*(?:question|q|problem|exercise|example|user|human|student)\b\s*\d*[\s*_]*(?:[:.)]|$)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_RETRACTED = re.compile(
+    r"\b(?:wait|actually|correction|oops|mistaken?|forgot|wrong|incorrect|re-?check|let me redo|on second thought)\b",
+    re.IGNORECASE,
+)
 _SENTENCE = re.compile(r"\.(?!\d)|[!?;]")
 _NEGATED = re.compile(r"\b(?:not|never|neither|nor|cannot|no longer)\b|n['’]t\b", re.IGNORECASE)
 # A bare letter counts behind an announcement, but not the article in "the answer is A dog"; elsewhere it is marked.
@@ -67,46 +82,85 @@ class Right:
     columns: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Strength(IntEnum):
+    """How plainly a place says that this is the answer."""
+
+    CONCLUDED = 1
+    ANNOUNCED = 2
+    MARKED = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A piece of text that gives an answer: what counts is its beginning or, where `closing`, its end."""
+    """A piece of text that gives an answer: what counts is its beginning or, where `closing`, its end.
+
+    `at` is where that beginning or end is in the text that was searched.
+    """
 
     text: str
     closing: bool
+    strength: Strength
+    at: int
 
 
 def holds(text: str, right: Right) -> bool:
     """Whether `text` gives a right answer whatever its form, by the rule above. Never raises."""
+    wanted = {key: canonical_number(key) for key in right.keys}
+    given = final(text, _number_of)
+    if given is not None and given in wanted.values():
+        return True
     found = list(places(text))
-    return any(_holds(found, key, right) for key in right.keys)
+    return any(_holds(found, key, right) for key, number in wanted.items() if number is None)
 
 
 def places(text: str) -> Iterator[Place]:
     """Where `text` gives an answer, none of them negated."""
-    if len(text) > 2 * _MOST_CHARACTERS:
-        text = text[:_MOST_CHARACTERS] + "\n" + text[-_MOST_CHARACTERS:]
-    for number, place in enumerate(_places(text)):
+    for number, place in enumerate(_places(_ends(text))):
         if number == _MOST_PLACES:
             return
         if place.text.strip() and not _NEGATED.search(place.text):
             yield place
 
 
+def final(text: str, read: Callable[[Place], str | None]) -> str | None:
+    """What `text` gives in the end, of what `read` finds in a place; `None` where there is none, or doubt."""
+    text = _ends(text)
+    for match in _NEXT.finditer(text):
+        # One at the very beginning is the question itself, said again.
+        if text[: match.start()].strip():
+            text = text[: match.start()]
+            break
+    read_off = [(place, value) for place in places(text) if (value := read(place)) is not None]
+    if not read_off or len({value for _, value in read_off}) > _MOST_ANSWERS:
+        return None
+    last, value = max(read_off, key=lambda entry: (entry[0].strength, entry[0].at))
+    return None if _RETRACTED.search(text, last.at) else value
+
+
+def _ends(text: str) -> str:
+    if len(text) <= 2 * _MOST_CHARACTERS:
+        return text
+    return text[:_MOST_CHARACTERS] + "\n" + text[-_MOST_CHARACTERS:]
+
+
 def _places(text: str) -> Iterator[Place]:
     for marked in (last_tag(text), last_boxed(text)):
         if marked is not None:
-            yield Place(marked, False)
+            yield Place(marked, False, Strength.MARKED, text.rfind(marked))
     for match in _HASHES.finditer(text):
-        yield Place(match["rest"], False)
+        yield Place(match["rest"], False, Strength.MARKED, match.start())
     for match in _ANNOUNCED.finditer(text):
-        yield Place(_first_sentence(match["rest"]), False)
+        strength = Strength.CONCLUDED if match["way"] else Strength.ANNOUNCED
+        yield Place(_first_sentence(match["rest"]), False, strength, match.start())
     for match in _CONCLUDED.finditer(text):
-        yield Place(match["rest"], True)
+        yield Place(match["rest"], True, Strength.CONCLUDED, match.end())
     lines = [line for line in text.splitlines() if line.strip()]
     if lines:
-        yield Place(lines[-1][-300:], True)
+        yield Place(lines[-1][-300:], True, Strength.CONCLUDED, len(text))
         if len(lines) > 1 and len(lines[0].split()) <= _SHORT:
-            yield Place(lines[0], True)
+            alone = canonical_number(lines[0]) is not None
+            strength = Strength.ANNOUNCED if alone else Strength.CONCLUDED
+            yield Place(lines[0], True, strength, text.find(lines[0]) + len(lines[0]))
 
 
 def _first_sentence(text: str) -> str:
@@ -115,20 +169,14 @@ def _first_sentence(text: str) -> str:
 
 
 def _holds(found: list[Place], key: str, right: Right) -> bool:
-    number = canonical_number(key)
-    if number is not None:
-        return _gives_number(found, number)
     if len(key) == 1 and key in _LETTERS:
         return _gives_letter(found, key, _choices(right.columns, key))
     return _gives_words(found, key, right.rivals)
 
 
-def _gives_number(found: list[Place], wanted: str) -> bool:
-    given = set()
-    for place in found:
-        if values := numbers(place.text):
-            given.add(values[-1 if place.closing else 0])
-    return wanted in given and len(given) <= _MOST_NUMBERS
+def _number_of(place: Place) -> str | None:
+    values = numbers(place.text)
+    return values[-1 if place.closing else 0] if values else None
 
 
 def _gives_letter(found: list[Place], wanted: str, choices: tuple[str, ...]) -> bool:

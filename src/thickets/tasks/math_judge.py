@@ -19,12 +19,11 @@ from typing import IO, Any
 
 from thickets.errors import TaskError
 from thickets.tasks.answers import canonical_number
-from thickets.tasks.holding import Right, holds, places
+from thickets.tasks.holding import Place, Right, final, holds
 from thickets.tasks.math_process import STEP
 from thickets.tasks.mathematics import MAX_CHARACTERS, as_words, cleaned, found_answer
 from thickets.types import Judgement
 
-_MOST_ANSWERS = 3
 _FORMULA = re.compile(r"\$\$?([^$]{1,400})\$|\\\((.{1,400}?)\\\)|\\\[(.{1,400}?)\\\]")
 # A backstop for a machine that stands still; the process itself ends by its processor time long before.
 _WALL_SECONDS = 120.0
@@ -117,19 +116,15 @@ def judge_answer(reference: str | None, completion: str, tolerance: float = 0.0)
 def holds_answer(text: str, right: Right) -> bool:
     """Whether a text gives a right answer in whatever form: by the common rule, or as the formula in such a place.
 
-    A place that has several formulas gives the first behind an announcement and the last of a closing line. More than
-    three different answers are guesses.
+    A place that has several formulas gives the first behind a mark or an announcement and the last of a closing line.
     """
-    if holds(text, right):
-        return True
-    given: set[str | None] = set()
-    for place in places(text):
-        formulas = [next(filter(None, found)) for found in _FORMULA.findall(place.text)]
-        # A line that is all formula needs no dollar signs.
-        given.add(math_key((formulas or [place.text])[-1 if place.closing else 0].strip()))
-        if len(given) > _MOST_ANSWERS:
-            return False
-    return bool(given & right.keys)
+    return holds(text, right) or final(text, _formula_of) in right.keys
+
+
+def _formula_of(place: Place) -> str | None:
+    formulas = [next(filter(None, found)) for found in _FORMULA.findall(place.text)]
+    # A line that is all formula needs no dollar signs.
+    return math_key((formulas or [place.text])[-1 if place.closing else 0].strip())
 
 
 def math_key(text: str) -> str | None:

@@ -14,8 +14,6 @@ from thickets.report.wording import NONE, capped, count, duration, percent, rati
 _NAMES = ("models", "failed", "prompt_tokens", "new_tokens", "seconds", "switch_seconds")
 # Longest detail, in characters: a template of the user's may be long.
 _DETAIL = 300
-# Phases of a run without which there would be no vote, and no figures of it.
-_OF_RANDOPT = ("search", "validation", "test")
 _SPENT = ("passes", "models", "prompt_tokens", "new_tokens", "seconds", "training_seconds")
 
 
@@ -54,17 +52,24 @@ def _phase(c: Cost) -> tuple[str, ...]:
 def baselines(summary: Summary) -> Sheet:
     """What each baseline took as if it stood alone, and below them RandOpt."""
     found = list(_alone(summary))
-    trained = any(s.training_seconds for _, s in found)
+    trained = any(s.training_seconds is None or s.training_seconds for _, s in found)
     columns = ("", "passes a question", "models", "prompt tokens", "new tokens", "time")
     rows = [
         (
             *(who, count(s.passes), count(s.models), count(s.prompt_tokens), count(s.new_tokens), duration(s.seconds)),
-            *([duration(s.training_seconds) if s.training_seconds else NONE] if trained else []),
+            *([_training(s)] if trained else []),
         )
         for who, s in found
     ]
     strong = [len(rows) - 1] if _randopt(summary) else []
     return Sheet("Cost of each as if it stood alone", (*columns, *(["training"] if trained else [])), rows, strong)
+
+
+def _training(spent: Spent) -> str:
+    """Trained elsewhere is not trained for nothing."""
+    if spent.training_seconds is None:
+        return "not known"
+    return duration(spent.training_seconds) if spent.training_seconds else NONE
 
 
 def _alone(summary: Summary) -> Iterator[tuple[str, Spent]]:
@@ -76,7 +81,7 @@ def _alone(summary: Summary) -> Iterator[tuple[str, Spent]]:
 
 def _randopt(summary: Summary) -> Spent | None:
     """The search, and what its phases on the held-out splits took, the base's answers there among them."""
-    mine = [c for c in summary.costs if c.phase in _OF_RANDOPT]
+    mine = summary.randopt
     if summary.test is None or not mine:
         return None
     models, prompts, tokens = (sum(getattr(c, n) for c in mine) for n in ("models", "prompt_tokens", "new_tokens"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from thickets.analysis.statistics import Interval
-from thickets.analysis.summary import SigmaFigures, Summary
+from thickets.analysis.summary import Summary
 from thickets.report import curves, density, discordance
 from thickets.report.axis import Axis
 from thickets.report.figure import Data, Sheet, table
@@ -30,7 +30,7 @@ def search(summary: Summary) -> dict[str, Any]:
         "discordance": [discordance.render(related), discordance.render_spectrum(related)] if related else [],
         "related": related.rows[0].value if related else None,
         "by_noise": related.by_noise if related else None,
-        "data": Data("density-by-sigma.csv", table(_COLUMNS, _data(summary.sigmas, summary.density, chance))),
+        "data": Data("density-by-sigma.csv", table(_COLUMNS, _data(summary, chance))),
     }
 
 
@@ -59,7 +59,7 @@ def sheet(summary: Summary) -> Sheet:
     return Sheet("Candidates", columns, rows, strong=[len(rows) - 1])
 
 
-_COLUMNS = ("sigma", "tried", "failed", "density", "low", "high", "by_chance")
+_COLUMNS = ("sigma", "tried", "failed", "density", "low", "high", "low_with_luck", "high_with_luck", "by_chance")
 
 
 def by_chance(summary: Summary) -> dict[float | None, float]:
@@ -68,10 +68,15 @@ def by_chance(summary: Summary) -> dict[float | None, float]:
     return {c.sigma: c.by_chance[found.zero] for c in found.curves} if found else {}
 
 
-def _data(
-    rows: tuple[SigmaFigures, ...], everyone: Interval, chance: dict[float | None, float]
-) -> Iterator[tuple[object, ...]]:
-    for r in rows:
-        yield r.sigma, r.tried, r.failed, r.density.value, r.density.low, r.density.high, chance.get(r.sigma)
-    tried, failed = sum(r.tried for r in rows), sum(r.failed for r in rows)
-    yield "all", tried, failed, everyone.value, everyone.low, everyone.high, chance.get(None)
+def _data(summary: Summary, chance: dict[float | None, float]) -> Iterator[tuple[object, ...]]:
+    found = summary.evidence.density if summary.evidence else None
+    wide = {c.sigma: c.with_luck[found.zero] for c in found.curves} if found else {}
+
+    def row(of: float | None, tried: int, failed: int, density: Interval) -> tuple[object, ...]:
+        low, high = (wide[of].low, wide[of].high) if of in wide else (None, None)
+        name = "all" if of is None else of
+        return name, tried, failed, density.value, density.low, density.high, low, high, chance.get(of)
+
+    for r in summary.sigmas:
+        yield row(r.sigma, r.tried, r.failed, r.density)
+    yield row(None, sum(r.tried for r in summary.sigmas), sum(r.failed for r in summary.sigmas), summary.density)
