@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -11,6 +12,7 @@ from thickets.analysis.summary import HeldOut, Summary
 from thickets.config import RunConfig, merge, parse
 from thickets.ensemble import Ensemble
 from thickets.errors import ConfigError
+from thickets.plugins import nearest
 from thickets.randopt import execute
 from thickets.searching import Progress
 from thickets.tasks import Task
@@ -66,6 +68,11 @@ class RandOpt:
             return super().__new__(cls)
         if task is not None:
             raise ConfigError("RandOpt got a task and a score; give a task for a language model, a score for a module")
+        if isinstance(model, str | Path | dict):
+            raise ConfigError(
+                f"RandOpt got a score and the model {model!r}, which is not loaded; a score goes with a "
+                "torch.nn.Module, and a model by its name with a task"
+            )
         return ModuleRandOpt(model, score, **settings)
 
     def __init__(
@@ -106,15 +113,33 @@ class RandOpt:
 
 
 class ModuleRandOpt:
-    """The search around any torch module that `RandOpt(module, score=...)` makes."""
+    """The search around any torch module that `RandOpt(module, score=...)` makes.
+
+    Raises a `ThicketsError` for settings, a module or a score that no search can have.
+    """
 
     def __init__(self, module: Any, score: Score, **settings: Any) -> None:
+        from thickets.module.asked import asked
+        from thickets.module.search import search
+
+        usual = {n: p.default for n, p in signature(search).parameters.items() if n not in ("module", "score")}
+        for name in settings:
+            if name not in usual:
+                raise ConfigError(f"RandOpt has no setting {name!r} for a module; {nearest(name, usual)}")
+        given = usual | settings
+        asked(module, score, **{n: v for n, v in given.items() if n in signature(asked).parameters})
         self._module, self._score, self._settings = module, score, settings
 
     def run(self, file: str | Path | None = None) -> Found:
-        """Search; write what was found to `file` (JSON), if one is named. Raises `ThicketsError`."""
-        from thickets.module import search
+        """Search; write what was found to `file` (JSON), if one is named. Raises `ThicketsError`.
 
+        Whether the file can be written is seen before the search begins, and its folder is made: `RunError`.
+        """
+        from thickets.module.found import check_place
+        from thickets.module.search import search
+
+        if file is not None:
+            check_place(file)
         found = search(self._module, self._score, **self._settings)
         if file is not None:
             found.save(file)

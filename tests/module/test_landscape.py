@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,16 @@ def test_landscapes_that_cannot_be() -> None:
     module, scores = fitted()
     with pytest.raises(ConfigError, match="needs a task"):
         small(module, {})
-    with pytest.raises(ConfigError, match="two points to a side"):
-        landscape(module, scores, sigma=0.1, points=1)
+    for wrong in ({"points": 1}, {"reach": math.inf}, {"reach": math.nan}, {"reach": "2"}, {"candidates": 2.0}):
+        with pytest.raises(ConfigError, match="two points to a side, and a finite reach"):
+            landscape(module, scores, sigma=0.1, **wrong)  # type: ignore[arg-type]
+    for task in (scores["sum"][0], (scores["sum"][0],), "ab"):
+        with pytest.raises(ConfigError, match=r"task a of the landscape is not a pair; give \{'a': \(score, data\)\}"):
+            small(module, {"a": task})
+    with pytest.raises(ConfigError, match="the score is 'a'; give a function"):
+        small(module, {"a": ("a", 1)})
+    with pytest.raises(ConfigError, match="needs a task"):
+        small(module, [scores["sum"]])  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="sigmas"):
         landscape(module, scores, sigma=-0.1)
     with pytest.raises(CandidateFailed, match="no scale"):
@@ -119,6 +128,21 @@ def test_pictures_still_and_moving(tmp_path: Path) -> None:
         assert picture.n_frames >= 2  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match="needs a landscape"):
         animate([], tmp_path / "film", "steps")
+    for seconds in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ConfigError, match="a frame cannot last"):
+            animate([(0, land)], tmp_path / "film", "steps", seconds)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.8, 2.5])
+def test_frames_last_as_long_as_is_said(tmp_path: Path, seconds: float) -> None:
+    from PIL import Image, ImageSequence
+
+    module, scores = fitted()
+    land = landscape(module, {"sum": scores["sum"]}, sigma=0.3, candidates=3, points=3)
+    film = animate([(0, land), (5, land), (10, land)], tmp_path / "film", "steps", seconds)
+    with Image.open(film) as picture:
+        lasting = [frame.info["duration"] for frame in ImageSequence.Iterator(picture)]
+    assert lasting == [1000 * seconds, 1000 * seconds, 4000 * seconds]
 
 
 def test_landscape_is_a_public_name() -> None:

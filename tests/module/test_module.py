@@ -31,6 +31,9 @@ from thickets.noise import place
 from thickets.types import Perturbation
 from thickets.weights import canonical_tensors, fingerprint
 
+# Notes that nobody hears are warnings, which tests/module/test_notes.py holds; here they are read in `found.notes`.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
 
 def regression() -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:
     generator = torch.Generator().manual_seed(0)
@@ -235,10 +238,9 @@ def test_only_the_scope_moves_and_a_frozen_chain_stays() -> None:
         assert float(error(made, data).mean()) == pytest.approx(found.best.score, rel=1e-4)
 
 
-@pytest.mark.parametrize("module", [nn.ReLU(), nn.Embedding(3, 2).double()])
-def test_a_module_with_nothing_to_move(module: nn.Module) -> None:
-    with pytest.raises(WeightsError, match=r"nothing to (perturb|move)"):
-        search(module, lambda m, b: 0.0, None, population=2, top_k=1)
+def test_a_module_with_nothing_to_move() -> None:
+    with pytest.raises(WeightsError, match="nothing to perturb"):
+        search(nn.ReLU(), lambda m, b: 0.0, None, population=2, top_k=1)
 
 
 def test_batch_norm_in_training_mode_is_refused_and_left_as_it_was() -> None:
@@ -586,7 +588,9 @@ def test_a_first_candidate_that_fails_in_any_type_is_not_bfloat16s_fault() -> No
 
     found = search(module, sometimes, data, population=60, sigmas=(0.2,), top_k=4, screen=True)
     assert math.isnan(found.candidates[0].score)
-    assert found.notes == []
+    assert found.notes == [
+        f"{found.failed} of 60 candidates could not be scored; the first: its score is NaN or infinite"
+    ]
 
 
 def test_rows_that_are_no_examples_cannot_be_screened() -> None:
@@ -679,7 +683,9 @@ def test_chunks_that_do_not_fit_are_halved_until_they_do(limit: int) -> None:
         return value
 
     if limit == 0:
-        with pytest.raises(torch.OutOfMemoryError):
+        with pytest.raises(
+            EngineError, match=r"one candidate alone does not fit into the memory of cpu; .*smaller batches"
+        ):
             search(module, hungry, data, population=40, sigmas=(0.1,), top_k=2)
         return
     said: list[str] = []

@@ -78,12 +78,60 @@ def test_a_harmonic_has_its_second_sine_without_a_phase() -> None:
     torch.testing.assert_close(fit[2] / fit[:2].norm(dim=0), torch.full((20,), 0.6).double(), rtol=1e-4, atol=1e-4)
 
 
-def test_a_square_wave_is_the_tanh_of_a_sine() -> None:
+PI, PLAIN = math.pi, ((0.8, 1.2), (-0.5, 0.5))
+# By the facts of the release: what is drawn for each signal, in this order, and the signal that it makes.
+FORMULAS: dict[str, tuple[tuple[tuple[float, float], ...], Any]] = {
+    "line": (((-0.5, 0.5), (-1, 1)), lambda x, s, c: s * x + c),
+    "sigmoid": (((-PI, PI), (0.5, 1.5), (-0.5, 0.5)), lambda x, p, a, b: a * (0.1 * x + p).tanh() + b),
+    "harmonic": (
+        ((0, 2 * PI), *PLAIN),
+        lambda x, p, a, b: a * (0.5 * (4 * x + p).sin() + 0.3 * (8 * x).sin()) + b,
+    ),
+    "sinusoid": (((0, 2 * PI), *PLAIN), lambda x, p, a, b: a * (4 * x + p).sin() + b),
+    "square": (
+        ((0, 2 * PI), (0.2, 0.4), (4, 6), (-0.5, 0.5)),
+        lambda x, p, a, k, b: a * (k * (4 * x + p).sin()).tanh() + b,
+    ),
+    "sawtooth": (
+        ((0, 2 * PI), *PLAIN),
+        lambda x, p, a, b: (
+            0.5
+            * a
+            * (
+                (4 * x + p).sin()
+                - 0.5 * (2 * (4 * x + p)).sin()
+                + 0.33 * (3 * (4 * x + p)).sin()
+                - 0.25 * (4 * (4 * x + p)).sin()
+            )
+            + b
+        ),
+    ),
+    "one_line": ((), lambda x: -0.25 * x),
+    "one_sinusoid": ((), lambda x: 0.5 * (4 * x).sin()),
+    "one_square": ((), lambda x: 0.3 * (5 * (4 * x).sin()).tanh()),
+}
+
+
+@pytest.mark.parametrize("family", families())
+def test_a_family_is_its_formula(family: str) -> None:
+    signals = draw(family, 200, torch.Generator().manual_seed(5))
     generator = torch.Generator().manual_seed(5)
-    signals = draw("square", 20, generator)
-    p = Parameters(20, torch.Generator().manual_seed(5))
-    phase, a, sharpness, b = p.phase(), p.uniform(0.2, 0.4), p.uniform(4, 6), p.offset()
-    torch.testing.assert_close(signals, a * (sharpness * (4 * grid() + phase).sin()).tanh() + b, rtol=0, atol=2e-6)
+    x = (-2.5 + 0.1 * torch.arange(70)).double()
+
+    def replayed(name: str, count: int) -> torch.Tensor:
+        bounds, formula = FORMULAS[name]
+        drawn = [torch.empty(count, 1).uniform_(*b, generator=generator).double() for b in bounds]
+        made: torch.Tensor = formula(x, *drawn)
+        return made.expand(count, -1)
+
+    expected = torch.empty(200, 70, dtype=torch.float64)
+    if family == "mixed":
+        which = torch.randint(6, (200,), generator=generator)
+        for number, name in enumerate(list(FORMULAS)[:6]):
+            expected[which == number] = replayed(name, int((which == number).sum()))
+    else:
+        expected = replayed(family, 200)
+    torch.testing.assert_close(signals.double(), expected, rtol=0, atol=4e-6)
 
 
 def test_a_line_is_one() -> None:
@@ -95,13 +143,6 @@ def test_a_line_is_one() -> None:
     slopes, levels = (signals[:, -1] - signals[:, 0]) / 6.9, signals[:, 25]
     assert 0.49 < float(slopes.max()) <= 0.5001 and -0.5001 <= float(slopes.min()) < -0.49
     assert 0.98 < float(levels.max()) <= 1.0001 and -1.0001 <= float(levels.min()) < -0.98
-
-
-def test_a_sigmoid_is_a_tanh_a_tenth_as_steep() -> None:
-    signals = draw("sigmoid", 50, torch.Generator().manual_seed(5))
-    p = Parameters(50, torch.Generator().manual_seed(5))
-    phase, a, b = p.uniform(-math.pi, math.pi), p.uniform(0.5, 1.5), p.uniform(-0.5, 0.5)
-    torch.testing.assert_close(signals, a * (0.1 * grid() + phase).tanh() + b, rtol=0, atol=2e-6)
 
 
 def test_a_mixture_has_as_much_of_each_family() -> None:
@@ -179,7 +220,14 @@ def test_a_small_experiment_from_end_to_end(small: Experiment, tmp_path: Path) -
     assert list(errors) == ["base", "one random candidate", "mean of random", "best single", "ensemble"]
     assert all(e.low <= e.value <= e.high for e in errors.values())
     assert small.gain.value == pytest.approx(errors["base"].value - errors["ensemble"].value, rel=1e-4)
+    assert small.random.shape == small.members.shape == (6, 48, HORIZON)
+    assert torch.equal(small.members[0], small.predictions["best single"])
+    torch.testing.assert_close(small.members.mean(0), small.predictions["ensemble"])
+    assert torch.equal(small.random[0], small.predictions["one random candidate"])
     files = draw_experiment(small, tmp_path)
+    drawn = files[0].read_text()
+    for label in ("truth", "6 random candidates", "6 members", "base", "best single", "ensemble"):
+        assert f">{label}<" in drawn, label
     assert [f.name for f in files] == ["mixed-sinusoid.svg", "mixed-sinusoid.png"]
     assert all(f.stat().st_size > 10_000 for f in files)
 

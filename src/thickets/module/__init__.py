@@ -3,9 +3,8 @@
 Knows nothing of language models, tasks or run directories.
 """
 
-from thickets.module.combine import combine_names
 from thickets.module.ensemble import ModuleEnsemble
 from thickets.module.found import Found
 from thickets.module.search import search
 
-__all__ = ["Found", "ModuleEnsemble", "combine_names", "search"]
+__all__ = ["Found", "ModuleEnsemble", "search"]

@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     Combine = Callable[[torch.Tensor], torch.Tensor]
 
 
-def combine_names() -> tuple[str, ...]:
-    """All names."""
-    return tuple(_RULES)
-
-
 def find_combine(name: str) -> Combine:
     """The rule of that name, from predictions `[members, ...]`, best member first. Raises `ConfigError`."""
     if name not in _RULES:

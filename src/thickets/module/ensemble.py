@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from thickets.config import WeightsConfig
 from thickets.errors import EnsembleError, ModelError
+from thickets.module.asked import check_memory, check_module
 from thickets.module.combine import find_combine
-from thickets.module.population import Population
+from thickets.module.members import Members
 from thickets.module.running import Runner
+from thickets.module.saying import Once, warn
+from thickets.module.snapshot import Kind, Snapshot, same_function
 from thickets.types import Perturbation
-from thickets.weights import fingerprint
+from thickets.weights import canonical_tensors, fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +31,11 @@ class ModuleEnsemble:
     `combine` is `vote` (of labels), `mean` or `median`. `fingerprint` is that of the module that the members were found
     around, where it is known. `say` hears sentences; they are warnings where it is absent.
 
-    Raises `ModelError`, here and in every call, for a module whose weights are not those, or not any more.
+    What does not change from call to call (the members' weights where they are small, how the module is called for all
+    of them at once) is kept for the next one. Around another module, with other inputs or another `predict` it is not.
+
+    Raises `ModelError`, here and in every call, for a module whose weights are not those, or not any more;
+    `EnsembleError` without members, `ConfigError` for a `combine` and a `memory` that there are not.
     """
 
     def __init__(
@@ -42,25 +51,36 @@ class ModuleEnsemble:
     ) -> None:
         if not members:
             raise EnsembleError("an ensemble needs a member; keep at least one candidate (top_k)")
+        check_module(module)
+        check_memory(memory)
         self.module, self.perturbations, self.memory = module, tuple(members), memory
         self._combine = find_combine(combine)
-        self._population = Population(module, noise, weights)
+        self._noise, self._weights = noise, weights
+        self._population = Members(module, noise, weights)
         self._fingerprint = fingerprint or self._population.fingerprint
-        self._say, self._said = say or _warn, set[str]()
+        self._say = Once(say or warn)
+        self._before: Snapshot | None = None
+        # What called the members before, while it is not in use: of several threads each has one of its own.
+        self._idle: list[tuple[Predict, Kind, Runner]] = []
         self._check()
 
     def __call__(self, inputs: Any, predict: Predict | None = None) -> torch.Tensor:
-        """The combined prediction. `predict(model, inputs)` is the module's forward pass where absent."""
+        """The combined prediction. `predict(model, inputs)` is the module's forward pass where absent.
+
+        Raises `EnsembleError` for predictions that are no tensor, and for those that `combine` cannot take.
+        """
         return self._combine(self.predictions(inputs, predict))
 
     def predictions(self, inputs: Any, predict: Predict | None = None) -> torch.Tensor:
-        """Every member's own prediction, `[members, ...]`."""
+        """Every member's own prediction, `[members, ...]`. Raises `EnsembleError` for one that is no tensor."""
         import torch
 
         self._check()
-        runner = Runner(self.module, predict or _forward, self._population, self.memory, self._once)
-        runner.measure(inputs)
-        return torch.cat(list(runner.run(self.perturbations, inputs)))
+        idle, kind = self._idle, Kind(inputs)
+        runner = self._prepared(inputs, predict or _forward, kind)
+        made = torch.cat(list(runner.run(self.perturbations, inputs)))
+        idle[:] = [(predict or _forward, kind, runner)]
+        return made
 
     def member(self, rank: int) -> nn.Module:
         """A copy of the module with the weights of the member of that rank, from 1. Raises `EnsembleError`."""
@@ -75,22 +95,41 @@ class ModuleEnsemble:
         return made
 
     def _check(self) -> None:
-        if fingerprint(self._population.tensors) != self._fingerprint:
+        """Raise `ModelError` for a module that has changed; forget what was kept where anything of it is another."""
+        now = Snapshot(self.module)
+        if now.same(self._before):
+            return
+        self._before, self._idle = None, []
+        tensors = canonical_tensors(self.module)
+        if fingerprint(tensors) != self._fingerprint:
             raise ModelError(
                 "the module is not what it was when its members were found, and they are steps from it; load the "
                 "weights and buffers that it had then"
             )
+        if not self._population.around(tensors):
+            self._population = Members(self.module, self._noise, self._weights)
+        self._before = now
 
-    def _once(self, sentence: str) -> None:
-        if sentence not in self._said:
-            self._said.add(sentence)
-            self._say(sentence)
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_before": None, "_idle": []}
 
+    def _prepared(self, inputs: Any, predict: Predict, kind: Kind) -> Runner:
+        """What calls the members: as at the call before, where that was like this one."""
+        import torch
 
-def _warn(sentence: str) -> None:
-    import warnings
-
-    warnings.warn(sentence, stacklevel=2)
+        with suppress(IndexError):
+            before, like, runner = self._idle.pop()
+            if same_function(predict, before) and kind.same(like):
+                return runner
+        runner = Runner(self.module, predict, self._population, self.memory, self._say)
+        value = runner.measure(inputs)
+        if not isinstance(value, Real | torch.Tensor):
+            what = "the module gives" if predict is _forward else "predict gives"
+            raise EnsembleError(
+                f"{what} a {type(value).__name__}, and members are combined by tensors; give a predict(model, inputs) "
+                "that returns one"
+            )
+        return runner
 
 
 def _forward(model: nn.Module, inputs: Any) -> torch.Tensor:

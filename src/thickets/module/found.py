@@ -7,11 +7,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from thickets.config import WeightsConfig
 from thickets.config.reading import validate
 from thickets.errors import ConfigError, ModelError, RunError
+from thickets.module.asked import check_module
 from thickets.module.ensemble import ModuleEnsemble
 from thickets.module.population import Population
 from thickets.store import write_atomically
@@ -81,7 +83,7 @@ class Found:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write all but the module as JSON."""
+        """Write all but the module as JSON. Raises `RunError` where that cannot be."""
         rows = [{**asdict(c), "score": c.score if math.isfinite(c.score) else None} for c in self.candidates]
         record = {
             "format": FORMAT,
@@ -98,6 +100,7 @@ class Found:
     @classmethod
     def load(cls, path: str | Path, module: nn.Module) -> Found:
         """Read what `save` wrote, for the same module. Raises `RunError`, or `ModelError` for another module."""
+        check_module(module)
         try:
             record: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
             known = record["format"]
@@ -116,6 +119,20 @@ class Found:
         if Population(module, kept["noise"], weights).fingerprint != kept["fingerprint"]:
             raise ModelError(f"the module is not the one that {path} was found around; load the weights it had then")
         return cls(module=module, candidates=rows, weights=weights, **kept)
+
+
+def check_place(path: str | Path) -> None:
+    """See that a search can be saved there, and make the folder. Raises `RunError`: better before than after."""
+    place = Path(path)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir():
+            raise IsADirectoryError("it is a folder")
+        with TemporaryFile(dir=place.parent):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RunError(f"cannot write {place}: {reason}; name a file in a folder that can be written to") from error
 
 
 def _fault(error: Exception) -> str:

@@ -6,16 +6,19 @@ better. The slice goes through the base and through two experts, so that they st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from thickets.analysis.statistics import Interval, share
 from thickets.config import WeightsConfig
 from thickets.errors import CandidateFailed, ConfigError
+from thickets.module.asked import check_memory, check_module, check_score, settings_of
 from thickets.module.population import Population
+from thickets.module.saying import Once, warn
 from thickets.module.scoring import Scorer
-from thickets.module.search import settings_of
 from thickets.noise import numbers
 from thickets.searching.strategies.random import perturbations
 from thickets.types import Perturbation
@@ -75,21 +78,27 @@ def landscape(
     noise: str = "gaussian/1",
     weights: WeightsConfig | dict[str, Any] | None = None,
     memory: int | None = None,
-    say: Callable[[str], None] = lambda sentence: None,
+    say: Callable[[str], None] | None = None,
 ) -> Landscape:
     """Look for experts of each task around `module`, and score a slice through two of them.
 
     `scores` has for each task its score and data, as `search` takes them. An expert of a task is a candidate whose
     score is above the base's by `margin` of the base's size (0.1: a tenth less error). The slice goes through the best
     candidates of the first and the last task (of a single task its two best), or through the two that are given, and
-    `reach` times as far to all sides, at `points` x `points` places. The module is not written to.
+    `reach` times as far to all sides, at `points` x `points` places. The module is not written to. `say` hears
+    sentences, which are warnings where it is absent.
 
     Raises a `ThicketsError` as `search` does, and `ConfigError` for a slice that cannot be.
     """
+    check_module(module)
     _check(scores, candidates, points, reach)
+    check_memory(memory)
     config, moved = settings_of(candidates, (sigma,), seed, noise, False, weights)
-    say = _once(say)
+    # Once each: every task is scored twice, around the base and in the slice.
+    say = Once(say or warn)
     around = Population(module, config.noise, moved)
+    if around.stays:
+        say(around.stays)
     around.check(config.sigmas)
     tried = perturbations(config)
     scorers = {name: Scorer(module, score, data, around, memory, say) for name, (score, data) in scores.items()}
@@ -147,25 +156,18 @@ class Plane(Population):
         return stacks
 
 
-def _once(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Each sentence once: every task is scored twice, around the base and in the slice."""
-    said: set[str] = set()
-
-    def hear(sentence: str) -> None:
-        if sentence not in said:
-            said.add(sentence)
-            say(sentence)
-
-    return hear
-
-
-def _check(scores: Mapping[str, Any], candidates: int, points: int, reach: float) -> None:
-    if not scores:
+def _check(scores: Any, candidates: Any, points: Any, reach: Any) -> None:
+    if not isinstance(scores, Mapping) or not scores:
         raise ConfigError("a landscape needs a task; give scores={name: (score, data)}")
-    if candidates < 2 or points < 2 or not reach > 0:
+    for name, task in scores.items():
+        if not isinstance(task, tuple | list) or len(task) != 2:
+            raise ConfigError(f"task {name} of the landscape is not a pair; give {{{name!r}: (score, data)}}")
+        check_score(task[0])
+    whole = isinstance(candidates, int) and isinstance(points, int)
+    if not whole or candidates < 2 or points < 2 or not isinstance(reach, Real) or not 0 < float(reach) < math.inf:
         raise ConfigError(
             f"candidates is {candidates}, points {points}, reach {reach}; a slice needs two candidates to go through, "
-            "two points to a side, and a reach above 0"
+            "two points to a side, and a finite reach above 0"
         )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from thickets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,21 +52,26 @@ def draw_landscape(land: Landscape, stem: Path, formats: Sequence[str] = ("svg",
 def animate(films: Sequence[tuple[float, Landscape]], stem: Path, what: str, seconds: float = 0.8) -> Path:
     """Landscapes one after the other as `stem.gif`, beside the density of experts against `what` (steps, say).
 
-    Each comes with its place on that axis. All must have the same tasks; the last one is shown four times as long.
+    Each comes with its place on that axis. All must have the same tasks; each is shown for so many seconds, in
+    hundredths as GIF counts them, and the last one four times as long. Raises `ConfigError` for a film without
+    landscapes, and for seconds that no frame can last.
     """
     import matplotlib.style
-    from matplotlib.animation import PillowWriter
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from PIL import Image
 
     if not films:
         raise ConfigError("a film needs a landscape; give at least one")
+    if not 0.02 <= seconds <= 100:
+        raise ConfigError(f"a frame cannot last {seconds:g} seconds; give 0.02 to 100")
     path = stem.with_suffix(".gif")
     path.parent.mkdir(parents=True, exist_ok=True)
     last = films[-1][1]
     with matplotlib.style.context(["default", STYLE]):
         figure = Figure(figsize=(6.4 + 2.6 * len(last.tasks), 4.2), layout="constrained")
-        writer = PillowWriter(fps=max(1, round(1 / seconds)))
-        writer.setup(figure, path, dpi=80)
+        figure.set_dpi(80)
+        canvas, frames = FigureCanvasAgg(figure), []
         for number, (at, land) in enumerate(films):
             figure.clear()
             count = len(land.tasks)
@@ -74,9 +81,12 @@ def animate(films: Sequence[tuple[float, Landscape]], stem: Path, what: str, sec
             _paint_density(figure.add_subplot(spec[0, count]), films, number, what)
             _legend(figure, land, last)
             figure.suptitle(f"{at:g} {what}", fontsize=13, color=INK)
-            for _ in range(4 if number == len(films) - 1 else 1):
-                writer.grab_frame(facecolor="white")
-        writer.finish()
+            canvas.draw()  # type: ignore[no-untyped-call]
+            pixels = np.array(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+            frames.append(Image.fromarray(pixels).convert("RGB"))
+    each = 10 * round(100 * seconds)
+    lasting = [each] * (len(frames) - 1) + [4 * each]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=lasting, loop=0)
     return path
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from thickets.errors import EngineError
 from thickets.module import batch as batches
 from thickets.module.agreement import FACTORS, moves
-from thickets.module.buffers import unchanged
+from thickets.module.asked import check_memory
 from thickets.module.fused import fuse, lend
+from thickets.module.intact import intact, without_gradients
 from thickets.module.memory import budget, peak
 from thickets.module.population import Population
 from thickets.module.swapping import Swapping
@@ -31,6 +32,8 @@ class Runner:
 
     Where the function cannot be vmapped, or gives other values then, it is called for one candidate after the other;
     `say` hears of that once.
+
+    Raises `ConfigError` for memory that cannot be.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Runner:
         memory: int | None,
         say: Callable[[str], None],
     ) -> None:
+        check_memory(memory)
         self.population, self.say = population, say
         self.device = next(iter(population.base.values())).device
         self.memory = budget(self.device) if memory is None else memory
@@ -48,22 +52,26 @@ class Runner:
         self._fused = Swapping(fuse(module), function, population.tensors)
         self.vectorised: bool | None = None  # not known before the first chunk
         self._stumbled = False
+        self._parameters = list(module.parameters())
+        self.left_gradients = False  # whether the function called backward() when it was measured
         # Of one candidate on one example, or on the whole batch where examples cannot be told apart.
         self._activations = 0.0
 
     def measure(self, batch: Any) -> Any:
         """The function's value for the module as it is, unconverted; learns how much memory one candidate takes.
 
-        Raises `ModelError` where that changes the module's buffers, which get their values back, and `EngineError`
-        where it meets a tensor on another device.
+        Raises `ModelError` where that changes the module's parameters or buffers, which get their values back, and
+        `EngineError` where it meets a tensor on another device, or memory does not suffice.
         """
         import torch
 
         self.check_device(batch)
         try:
-            with torch.no_grad(), unchanged(self._plain.module):
+            with torch.no_grad(), intact(self._plain.module), without_gradients(self._parameters) as traces:
                 there = [*self.population.tensors.values(), *batches.tensors(batch)]
                 value, most = peak(lambda: self._plain({}, batch), there)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise self._no_room() from error
         except RuntimeError as error:
             # As torch says it of an operation that it knows by name, and of any other.
             if not any(words in str(error) for words in ("on the same device", "on the expected device")):
@@ -72,6 +80,7 @@ class Runner:
                 f"the module is on {self.device}, and something that is used with it is not ({brief(error)}); move "
                 "there what the score brings along"
             ) from error
+        self.left_gradients = traces.gradients
         self._activations = most / (batches.examples(batch) or 1)
         return value
 
@@ -98,11 +107,12 @@ class Runner:
         """The function's values `[chunk, ...]`, chunk after chunk in order. `dtype` computes in another number type.
 
         A chunk that raises at once is evaluated one candidate at a time; what one raises then is the `guard`'s to keep.
+        Raises `EngineError` for a candidate that alone does not fit into memory.
         """
         import torch
 
         if self.vectorised is None and perturbations:
-            with torch.no_grad():
+            with torch.no_grad(), without_gradients(self._parameters):
                 self._find_out(perturbations, batch)
         if dtype is not None:
             batch = batches.lowered(batch, dtype)
@@ -110,18 +120,24 @@ class Runner:
         first = 0
         while first < len(perturbations):
             some = perturbations[first : first + size]
-            with torch.no_grad():
+            with torch.no_grad(), without_gradients(self._parameters):
                 try:
                     values = self._values(some, batch, dtype, guard or _unguarded)
-                except torch.OutOfMemoryError:
-                    if size == 1:
-                        raise
+                except (torch.OutOfMemoryError, MemoryError) as error:
+                    if min(size, len(some)) == 1:
+                        raise self._no_room() from error
                     size = max(1, min(size, len(some)) // 2)
                     self.memory = self.memory // 2
                     self.say(f"a chunk of candidates did not fit into memory; going on with {size} at a time")
                     continue
             yield values
             first += len(some)
+
+    def _no_room(self) -> EngineError:
+        return EngineError(
+            f"one candidate alone does not fit into the memory of {self.device}; let the score take the data in "
+            "smaller batches, or move module and data to a device with more memory"
+        )
 
     def _values(
         self, some: Sequence[Perturbation | None], batch: Any, dtype: torch.dtype | None, guard: Guard

@@ -23,8 +23,8 @@ class Scorer:
     """`score(module, data)` for candidates: one number, or one for each example. Larger is better.
 
     Raises, before any candidate is scored, `TaskError` for a score of another shape, `ModelError` where scoring
-    changes the module's buffers, `CandidateFailed` where the base itself cannot be scored, `EngineError` for data on
-    another device.
+    changes the module's parameters or buffers, `CandidateFailed` where the base itself cannot be scored, `EngineError`
+    for data on another device and for want of memory.
     """
 
     def __init__(
@@ -42,6 +42,8 @@ class Scorer:
         self.runner = Runner(module, score, population, memory, say)
         self.examples = batches.examples(data)
         value = self.runner.measure(data)
+        if self.runner.left_gradients:
+            say("the score calls backward(), and the gradients that leaves are dropped: a search needs none")
         if getattr(value, "requires_grad", False):
             say("the score carries a graph, which is dropped: a search needs no gradients, so detach it")
         self.per_example = self._shape(value)
@@ -92,19 +94,17 @@ class Scorer:
         return torch.cat(chunks) if chunks else torch.empty(0, 1)
 
     def trouble(self, perturbations: Sequence[Perturbation | None], means: torch.Tensor) -> str | None:
-        """How many of these raised instead of scoring, and what the first said; `None` where none did."""
+        """How many of these have no score, and what was wrong with the first; `None` where all have one."""
         import torch
 
         lost = [
-            self.failures[p]
+            self.failures.get(p, "its score is NaN or infinite")
             for p, m in zip(perturbations, means, strict=True)
-            if p in self.failures and not torch.isfinite(m)
+            if not torch.isfinite(m)
         ]
-        return (
-            f"{len(lost)} of {len(perturbations)} candidates could not be scored; the first: {lost[0]}"
-            if lost
-            else None
-        )
+        if not lost:
+            return None
+        return f"{len(lost)} of {len(perturbations)} candidates could not be scored; the first: {lost[0]}"
 
     def _wanted(self, batch: Any) -> list[int]:
         return [batches.examples(batch) or 1] if self.per_example else []

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from thickets.errors import RewardUnavailable, TaskError
+from thickets.errors import EngineError, RewardUnavailable, TaskError
 from thickets.module import batch as batches
 from thickets.module.running import brief
 from thickets.module.scoring import Scorer
@@ -84,11 +84,10 @@ def screened(scorer: Scorer, candidates: Sequence[Perturbation], top_k: int, hea
 
 def _check_rows(scorer: Scorer, some: Any, count: int) -> None:
     """Raise `TaskError` where the base cannot be scored on part of the rows."""
-    import torch
 
     try:
         (values,) = scorer.runner.run([None], some)
-    except (torch.OutOfMemoryError, MemoryError, RewardUnavailable):
+    except (EngineError, RewardUnavailable):
         raise
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises
         fault = f"it raises {type(error).__name__}: {brief(error)}"
@@ -126,7 +125,7 @@ def _trouble(scorer: Scorer, tried: Sequence[Perturbation | None], some: Any) ->
 
     try:
         values = list(scorer.runner.run(tried, some, torch.bfloat16))
-    except (torch.OutOfMemoryError, MemoryError, RewardUnavailable):
+    except (EngineError, RewardUnavailable):
         raise
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises
         return f"{type(error).__name__}: {brief(error)}"

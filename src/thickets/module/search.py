@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thickets.config import SearchConfig, WeightsConfig
-from thickets.config.reading import validate
-from thickets.errors import ConfigError, RunError
+from thickets.config import WeightsConfig
+from thickets.errors import RunError
+from thickets.module.asked import asked
 from thickets.module.found import Found, Scored
 from thickets.module.population import Population
+from thickets.module.saying import Notes, size_of
 from thickets.module.scoring import Scorer
 from thickets.module.screening import Scores, in_full, screened
 from thickets.searching.strategies.random import perturbations
@@ -35,7 +36,7 @@ def search(
     weights: WeightsConfig | dict[str, Any] | None = None,
     screen: bool = False,
     memory: int | None = None,
-    say: Callable[[str], None] = lambda sentence: None,
+    say: Callable[[str], None] | None = None,
     heard: Callable[[int], None] = lambda count: None,
 ) -> Found:
     """Score `population` candidates around `module` and keep the `top_k` best. The module itself is not written to.
@@ -44,20 +45,24 @@ def search(
     tensor, or tuples, lists and dictionaries of them; anything else is handed on as it is). It is called once for many
     candidates under `torch.func.vmap` where that works. `screen=True` drops candidates that are clearly worse on part
     of the examples and in bfloat16, and scores only those that may be among the best in full: the same members, sooner.
-    `memory` is how many bytes one chunk of candidates may take. `say` hears sentences, `heard` how many more
-    candidates are done.
+    `memory` is how many bytes one chunk of candidates may take. `say` hears sentences; where it is absent, those that
+    tell of something amiss are warnings. All are kept in `Found.notes`. `heard` hears how many more candidates are
+    done.
 
-    Raises a `ThicketsError` for whatever the user can mend, before anything is searched where that is possible.
+    Raises a `ThicketsError` for whatever the user can mend, before anything is searched where that is possible:
+    `ConfigError` for settings and a score that cannot be, `ModelError` and `WeightsError` for such a module (also for
+    one that scoring changes), `TaskError` for a score of another shape, `CandidateFailed` for a base that cannot be
+    scored, `EngineError` for data on another device and for want of memory, `RunError` where too few candidates can be.
     """
-    if top_k < 1 or top_k > population:
-        raise ConfigError(f"top_k is {top_k}; keep at least 1 and at most as many as are tried ({population})")
-    config, moved = settings_of(population, sigmas, seed, noise, antithetic, weights)
+    config, moved = asked(module, score, top_k, memory, population, sigmas, seed, noise, antithetic, weights)
     around = Population(module, config.noise, moved)
     around.check(config.sigmas)
-    notes = _Notes(say)
+    notes = Notes(say)
+    if around.stays:
+        notes.add(around.stays)
     scorer = Scorer(module, score, data, around, memory, notes.add)
     candidates = perturbations(config)
-    _announce(scorer, len(candidates), say)
+    _announce(scorer, len(candidates), notes)
     scores = screened(scorer, candidates, top_k, heard) if screen else in_full(scorer, candidates, heard)
     around.verify()
     trouble = scorer.trouble(candidates, scores.mean)
@@ -68,23 +73,11 @@ def search(
     return Found(module, scorer.base, rows, members, around.scheme, moved, around.fingerprint, notes.kept)
 
 
-class _Notes:
-    """Sentences that are said and kept."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.kept: list[str] = []
-        self._say = say
-
-    def add(self, sentence: str) -> None:
-        self.kept.append(sentence)
-        self._say(sentence)
-
-
-def _announce(scorer: Scorer, candidates: int, say: Callable[[str], None]) -> None:
+def _announce(scorer: Scorer, candidates: int, notes: Notes) -> None:
     """Say how many go into one call, where that is not all of them."""
     size, memory = scorer.runner.chunk(scorer.data), scorer.runner.memory
     if size < candidates:
-        say(f"{candidates} candidates in chunks of {size}: {memory / 2**20:.0f} MiB at a time")
+        notes.mention(f"{candidates} candidates in chunks of {size}: {size_of(memory)} at a time")
 
 
 def _rows(candidates: Sequence[Perturbation], scores: Scores) -> list[Scored]:
@@ -99,27 +92,6 @@ def _best(rows: Sequence[Scored], top_k: int, trouble: str | None) -> list[int]:
     if len(scored) < top_k:
         raise RunError(
             f"only {len(scored)} candidates of {len(rows)} could be scored, fewer than top_k = {top_k} "
-            f"({trouble or 'the others are NaN or infinite'}); mend the score, or try smaller sigmas"
+            f"({trouble}); mend the score, or try smaller sigmas"
         )
     return [row.candidate for row in sorted(scored, key=lambda row: (-row.score, row.candidate))[:top_k]]
-
-
-def settings_of(
-    population: int,
-    sigmas: Sequence[float],
-    seed: int,
-    noise: str,
-    antithetic: bool,
-    weights: WeightsConfig | dict[str, Any] | None,
-) -> tuple[SearchConfig, WeightsConfig]:
-    """Checked by the same rules as a run's. Raises `ConfigError`."""
-    given = {
-        "population": population,
-        "sigmas": tuple(sigmas),
-        "seed": seed,
-        "noise": noise,
-        "antithetic": antithetic,
-    }
-    config = validate(SearchConfig, given, "the search")
-    moved = weights if isinstance(weights, WeightsConfig) else validate(WeightsConfig, weights or {}, "weights")
-    return config, moved

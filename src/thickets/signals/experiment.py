@@ -15,6 +15,7 @@ from thickets.config import SearchConfig, WeightsConfig
 from thickets.errors import ConfigError
 from thickets.module import Found, ModuleEnsemble, search
 from thickets.module.population import Population
+from thickets.module.saying import Once, Say
 from thickets.module.scoring import Scorer
 from thickets.plugins import nearest
 from thickets.searching.strategies.random import perturbations
@@ -95,7 +96,10 @@ class Density:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One combination, done. Predictions are `[signals, HORIZON]` on the test signals."""
+    """One combination, done. Predictions are `[signals, HORIZON]` on the test signals, by what made them.
+
+    `random` and `members` are those of each of the first candidates and of each kept one, `[K, signals, HORIZON]`.
+    """
 
     base: str
     task: str
@@ -107,6 +111,8 @@ class Experiment:
     gain: Interval
     signals: torch.Tensor
     predictions: dict[str, torch.Tensor]
+    random: torch.Tensor
+    members: torch.Tensor
     density: Sequence[Density]
 
 
@@ -136,6 +142,8 @@ def experiment(
     base: str, task: str, settings: Settings, say: Callable[[str], None], heard: Callable[[int], None] = lambda n: None
 ) -> Experiment:
     """Pretrain, search around the base, test. Raises `ConfigError` for a combination that is not published."""
+    import torch
+
     check_pair(base, task)
     usual = SIGMA_UNTRAINED if base in INITIALISATIONS else SIGMA
     sigma = usual if settings.sigma is None else settings.sigma
@@ -143,6 +151,7 @@ def experiment(
     model = make_base(base, settings.seed, settings.steps)
     selection = draw(task, settings.selection, stream(settings.seed, 1))
     test = draw(task, settings.test, stream(settings.seed, 2))
+    hear = Once(say)
     found = search(
         model,
         score,
@@ -152,31 +161,29 @@ def experiment(
         top_k=settings.top_k,
         seed=settings.seed,
         screen=settings.screen,
-        say=say,
+        say=hear,
         heard=heard,
     )
-    predictions = _predictions(model, found, test)
+    random, members = _rolled_out(model, found, test, hear)
+    with torch.no_grad():
+        predictions = {"base": roll_out(model, test[:, :CONTEXT]), "one random candidate": random[0]}
+    predictions |= {"mean of random": random.mean(0), "best single": members[0], "ensemble": members.mean(0)}
     truth = test[:, -predictions["base"].shape[1] :]
     wrong = {name: (p - truth).square().mean(1).numpy() for name, p in predictions.items()}
     errors = [Errors(name, resampled_mean(values)) for name, values in wrong.items()]
     gain = resampled_mean(wrong["base"] - wrong["ensemble"])
     density = neighbourhood(model, selection[:64], [sigma * f for f in DENSITY_FACTORS], settings)
-    return Experiment(base, task, settings, sigma, found, errors, gain, test, predictions, density)
+    return Experiment(base, task, settings, sigma, found, errors, gain, test, predictions, random, members, density)
 
 
-def _predictions(model: torch.nn.Module, found: Found, test: torch.Tensor) -> dict[str, torch.Tensor]:
-    """By base, random candidates (those tried first), the best single one, and the ensemble."""
-    import torch
-
-    def predict(members: ModuleEnsemble) -> torch.Tensor:
-        return members.predictions(test[:, :CONTEXT], roll_out)
-
+def _rolled_out(
+    model: torch.nn.Module, found: Found, test: torch.Tensor, say: Say
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of random candidates (those tried first) and of the members, each `[K, signals, HORIZON]`."""
     first = [c.perturbation for c in found.candidates[: len(found.members)]]
-    random = predict(ModuleEnsemble(model, first, found.noise, found.weights))
-    top = predict(found.ensemble())
-    with torch.no_grad():
-        made = {"base": roll_out(model, test[:, :CONTEXT]), "one random candidate": random[0]}
-    return {**made, "mean of random": random.mean(0), "best single": top[0], "ensemble": top.mean(0)}
+    random = ModuleEnsemble(model, first, found.noise, found.weights, say=say)
+    random_out, kept_out = (e.predictions(test[:, :CONTEXT], roll_out) for e in (random, found.ensemble(say=say)))
+    return random_out, kept_out
 
 
 def neighbourhood(

@@ -7,7 +7,7 @@ signal, on the grid x = -2.5, -2.4, ... of `CONTEXT` values that are given and `
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -23,8 +23,9 @@ START, SPACING = -2.5, 0.1
 SEEDS = 2**56
 
 
+@cache
 def grid() -> torch.Tensor:
-    """The points `[CONTEXT + HORIZON]` at which every signal is known."""
+    """The points `[CONTEXT + HORIZON]` at which every signal is known. One tensor for all, not to be written to."""
     import torch
 
     return START + SPACING * torch.arange(CONTEXT + HORIZON, dtype=torch.float32)
@@ -111,14 +112,21 @@ def _waves(count: int) -> torch.Tensor:
     return torch.stack([*waves, torch.ones_like(x)]).float()
 
 
-def _sum_of_sines(sizes: Sequence[float], phase: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+@cache
+def _row(values: tuple[float, ...]) -> torch.Tensor:
+    """These numbers, made into a tensor once."""
+    import torch
+
+    return torch.tensor(values)
+
+
+def _sum_of_sines(sizes: tuple[float, ...], phase: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """a · (sum of sizes[k-1] · sin(k(4x + phase))) + b for columns `phase`, `a` and `b`."""
     import torch
 
-    columns = []
-    for k, size in enumerate(sizes, 1):
-        columns += [(k * phase).cos_().mul_(a).mul_(size), (k * phase).sin_().mul_(a).mul_(size)]
-    return torch.cat([*columns, b], 1) @ _waves(len(sizes))
+    turns = phase * _row(tuple(range(1, len(sizes) + 1)))
+    parts = torch.stack([turns.cos(), turns.sin()], 2).mul_(a.unsqueeze(2)).mul_(_row(sizes).unsqueeze(1))
+    return torch.cat([parts.flatten(1), b], 1) @ _waves(len(sizes))
 
 
 def _line(x: torch.Tensor, p: Parameters) -> torch.Tensor:

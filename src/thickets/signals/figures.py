@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 # Told apart with any colour vision (Okabe & Ito 2008).
 COLOURS = {
     "base": "#d55e00",
-    "one random candidate": "#9aa4ae",
-    "mean of random": "#6e7781",
+    "one random candidate": "#cc79a7",
+    "random candidates": "#cc79a7",
+    "members": "#56b4e9",
+    "mean of random": "#8f4f78",
     "best single": "#0072b2",
     "ensemble": "#009e73",
 }
@@ -44,7 +46,10 @@ def draw_experiment(done: Experiment, directory: Path, formats: Sequence[str] = 
         _paint_errors(figure.add_subplot(grid_of[1, 0:3]), done.errors)
         _paint_density(figure.add_subplot(grid_of[1, 3:6]), done.density, done.sigma)
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+        legend = figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+        for line in legend.get_lines():
+            # Lines that are thin because there are many must be seen here too.
+            line.set(linewidth=max(line.get_linewidth(), 1.8), alpha=0.25 if line.get_label() == "truth" else 1)
         figure.suptitle(_title(done), fontsize=12, color=INK)
         return saved(figure, directory / f"{done.base}-{done.task}", formats)
 
@@ -83,12 +88,16 @@ def _paint_signal(axes: Axes, done: Experiment, row: int) -> None:
     truth = done.signals[row]
     axes.axvspan(float(x[0]), float(x[CONTEXT - 1]), color="#f3f5f7", linewidth=0)
     axes.plot(x, truth, color=INK, linewidth=3, alpha=0.25, label="truth")
-    for name, predicted in done.predictions.items():
-        if name == "mean of random":
-            continue
-        bold = name in ("ensemble", "base")
-        style: dict[str, Any] = {"linewidth": 1.8 if bold else 1.2, "linestyle": "-" if bold else (0, (4, 1.5))}
-        axes.plot(x[CONTEXT:], predicted[row], color=COLOURS[name], label=name, **style)
+    # Many thin lines behind the three that the figure is about.
+    for each, name, width in ((done.random, "random candidates", 0.7), (done.members, "members", 0.8)):
+        for i, predicted in enumerate(each):
+            label = f"{len(each)} {name if len(each) > 1 else name.removesuffix('s')}" if i == 0 else None
+            axes.plot(x[CONTEXT:], predicted[row], color=COLOURS[name], linewidth=width, alpha=0.55, label=label)
+    for name in ("base", "best single", "ensemble"):
+        style: dict[str, Any] = {"linewidth": 1.8}
+        if name == "best single":
+            style = {"linewidth": 1.4, "linestyle": (0, (4, 1.5))}
+        axes.plot(x[CONTEXT:], done.predictions[name][row], color=COLOURS[name], label=name, **style)
     # A roll-out that runs away must not flatten the others.
     low, high = float(truth.min()), float(truth.max())
     room = max(high - low, 0.5)
@@ -123,8 +132,9 @@ def _log_axis(axes: Axes) -> None:
 
     axes.set_xscale("log")
     low, high = axes.get_xlim()
-    # Within a decade or so 2 and 5 too; over many only powers of ten have room.
-    subs = (1.0, 2.0, 5.0) if high / low < 300 else (1.0,)
+    # Within a decade or so 2 and 5 too, and within less every digit; over many only powers of ten have room.
+    subs: Sequence[float] = (1.0, 2.0, 5.0) if high / low < 300 else (1.0,)
+    subs = range(1, 10) if high / low < 3 else subs
     axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from thickets.errors import ConfigError
 from thickets.module.landscape import Landscape, landscape
+from thickets.module.saying import Once
 from thickets.signals.experiment import SIGMA
 from thickets.signals.families import draw, stream
 from thickets.signals.predictor import STEPS, pretrain, score, untrained
@@ -38,10 +39,13 @@ def growth(
     data = {task: (score, draw(task, SIGNALS, stream(seed, 16 + i))) for i, task in enumerate(tasks)}
     bases = _bases(family, steps, seed)
     done: list[tuple[int, Landscape]] = []
+    hear = Once(say)
     through = None
     for step, base in reversed(bases):
         say(f"the landscape after {step} steps of pretraining on {family}")
-        land = landscape(base, data, sigma=SIGMA, candidates=candidates, points=points, seed=seed, through=through)
+        land = landscape(
+            base, data, sigma=SIGMA, candidates=candidates, points=points, seed=seed, through=through, say=hear
+        )
         through = through or land.through
         done.insert(0, (step, land))
     return done

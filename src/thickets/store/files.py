@@ -18,5 +18,5 @@ def write_atomically(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
         reason = error.strerror or str(error)
         raise RunError(
-            f"cannot write {path}: {reason}; mend that and repeat the command, nothing recorded is lost"
+            f"cannot write {path}: {reason}; mend that and repeat the command (a run goes on from what it has recorded)"
         ) from error
