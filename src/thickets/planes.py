@@ -76,7 +76,7 @@ def landscape(
     with Run.begin(config) as run:
         check_data(run, splits)
         if missing(run, plane):
-            engines = Engines(relocated(run, config, model), progress, model, tokenizer)
+            engines = Engines(run, relocated(run, config, model), progress, model, tokenizer)
             _evaluate(run, plane, task, splits, engines)
         figures = landscape_figures(run, plane)
         return Landscape(tuple(figures), tuple(_write(run, plane, render(figures))))
@@ -129,7 +129,7 @@ def _evaluate(run: Run, plane: Plane, task: Task, splits: Splits, engines: Engin
         for trial in evaluator.evaluate(plane.split, _models(plane, owed, _steps(run, plane.candidates))):
             setting.progress.trial(trial)
         setting.progress.end()
-        engines.verify(run)
+        engines.verify()
 
 
 def missing(run: Run, plane: Plane) -> set[int]:

@@ -22,8 +22,8 @@ from thickets.tasks import Task
 from thickets.tasks.splits import Splits
 from thickets.types import Example, SplitName
 
-# Of an engine's description, what changes no weight: where the pristine copy lies, how much is computed at once.
-_FREE = {"base_copy", "batch_tokens", "engines"}
+# Of an engine's description, what no answer depends on: where the pristine copy lies, and how many engines there are.
+_FREE = {"base_copy", "engines"}
 
 
 def by_name(splits: Splits) -> Mapping[SplitName, Sequence[Example]]:
@@ -58,11 +58,11 @@ def identify(run: Run, pool: Pool, splits: Splits, task: Task, progress: Progres
     run.set_meta("code", dict(task.code()))
     _record_factors(run, pool.factors)
     now = {"engine": dict(pool.description), "versions": versions()}
-    notes = list(splits.notes)
+    notes = [*splits.notes, *pool.notes]
     for name, value in now.items():
         before = run.meta(name)
         differ = sorted(k for k in {*before, *value} - _FREE if before.get(k) != value.get(k)) if before else []
-        changed = ", ".join(differ) if begun else ""
+        changed = ", ".join(f"{k}: {before.get(k)}, now {value.get(k)}" for k in differ) if begun else ""
         if changed:
             note = f"the run went on with another {name} ({changed}); bfloat16 answers can depend on it"
             notes.append(note)

@@ -66,7 +66,7 @@ def execute(
             for note in splits.notes:
                 progress.say(note)
             where = config
-        return _carry_out(run, baselines, task, splits, Engines(where, progress, model, tokenizer), strategy)
+        return _carry_out(run, baselines, task, splits, Engines(run, where, progress, model, tokenizer), strategy)
 
 
 def add_baselines(
@@ -95,15 +95,17 @@ def add_baselines(
     with Run.begin(config) as run:
         check_data(run, splits)
         check_code(run, task)
-        engines = Engines(relocated(run, config, model), progress, model, tokenizer)
+        engines = Engines(run, relocated(run, config, model), progress, model, tokenizer)
         return _carry_out(run, baselines, task, splits, engines)
 
 
 class Engines:
     """The engines of one command, started when they are asked for, and closed with the base checked."""
 
-    def __init__(self, config: RunConfig, progress: Progress, model: Any = None, tokenizer: Any = None) -> None:
-        self.config, self.progress = config, progress
+    def __init__(
+        self, run: Run, config: RunConfig, progress: Progress, model: Any = None, tokenizer: Any = None
+    ) -> None:
+        self.run, self.config, self.progress = run, config, progress
         self._given = None if isinstance(model, str | Path) else model
         self._tokenizer, self._pool = tokenizer, cast("Pool | None", None)
 
@@ -111,25 +113,35 @@ class Engines:
         """Them. Raises `EngineError`, `ModelError`."""
         if self._pool is None:
             self.progress.say(f"loading {self.config.model.name}")
-            self._pool = start_pool(self.config, self.progress.say, self._given, self._tokenizer)
+            self._pool = start_pool(self.config, self._heard, self._given, self._tokenizer)
         return self._pool
 
-    def verify(self, run: Run) -> None:
+    def _heard(self, sentence: str) -> None:
+        """Say it, and keep at once what the pool notes: its driver may be killed, and the run go on without it."""
+        self.progress.say(sentence)
+        self._keep_notes()
+
+    def _keep_notes(self) -> None:
+        if self._pool is not None:
+            keep_notes(self.run, self._pool.notes)
+
+    def verify(self) -> None:
         """Check that the base is what it was, where there are engines, and keep what happened to them."""
         if self._pool is None:
             return
         self.progress.say("checking that the base weights are what they were, bit for bit")
         self._pool.verify_base()
-        run.set_meta("base_verified", True)
-        keep_notes(run, self._pool.notes)
+        self.run.set_meta("base_verified", True)
+        self._keep_notes()
 
-    def release(self, run: Run) -> None:
+    def release(self) -> None:
         """Close them, checked; they can be asked for again."""
-        self.verify(run)
+        self.verify()
         self._close()
 
     def _close(self) -> None:
         if self._pool is not None:
+            self._keep_notes()
             self._pool.close()
             self._pool = None
 
@@ -163,7 +175,7 @@ def _carry_out(
                 _write_ensembles(run, task)
             if missing:
                 evaluate(missing, setting)
-                engines.verify(run)
+                engines.verify()
     except Exception:
         if run.meta("finished") and not (run.directory / "report.html").exists():
             finish(run)
@@ -190,10 +202,11 @@ def beside(
         return pool
 
     config, examples = engines.config, by_name(splits) if some is None else some
-    scorer = make_scorer(config.scoring, task, examples, config.engine.count, run.directory / "scoring.log")
+    log, say = run.directory / "scoring.log", engines.progress.say
+    scorer = make_scorer(config.scoring, task, examples, config.engine.count, log, say)
     try:
         how = sampling(config, task)
-        yield Setting(run, config, task, examples, how, scorer, engines.progress, start, lambda: engines.release(run))
+        yield Setting(run, config, task, examples, how, scorer, engines.progress, start, engines.release)
     finally:
         scorer.close()
 
@@ -211,7 +224,7 @@ def _search(setting: Setting, strategy: Strategy, engines: Engines) -> None:
     for split in HELD_OUT:
         _evaluate_members(evaluator, split, kept, progress)
     _advise(setting.scorer, progress)
-    engines.verify(run)
+    engines.verify()
     _write_ensembles(run, setting.task)
     run.set_meta("finished", datetime.now(UTC).isoformat(timespec="seconds"))
 

@@ -97,6 +97,15 @@ def test_versions_are_compared_though_this_machine_has_none(package: str) -> Non
     other = node(host="b", versions=ALL | {package: "9"})
     assert differing([node(versions=ALL), other], ALL) == [f"b has {package} 9, this machine {ALL[package]}"]
     assert differing([node(versions=ALL), other], without(package)) == [f"b has {package} 9, a {ALL[package]}"]
+    # How it was built may be another here, as it may for a run, but not from node to node.
+    built = node(versions=ALL | {package: f"{ALL[package]}+cu130"})
+    assert differing([built], ALL) == []
+    assert differing([node(versions=ALL)], ALL | {package: f"{ALL[package]}+cpu"}) == []
+    assert differing([built, node(host="b", versions=ALL)], ALL) == [
+        f"b has {package} {ALL[package]}, a {ALL[package]}+cu130"
+    ]
+    # What only this machine has is not used.
+    assert differing([node(versions=without(package))], ALL) == []
     assert differing([node(versions=ALL), node(host="b", versions=ALL)], without(package)) == []
 
 

@@ -13,7 +13,7 @@ from tests.conftest import Ended
 from tests.pool.hub import cache_model
 from tests.pool.test_ray import Watcher, figures, members
 from thickets.config import merge, parse
-from thickets.errors import ModelError
+from thickets.errors import EngineError, ModelError
 from thickets.randopt import execute
 
 pytest.importorskip("ray", reason="Ray is the extra `ray`")
@@ -81,3 +81,24 @@ def test_doctor_names_that_node(cluster: Any, thickets: Callable[..., Ended]) ->
     assert ended.code == 1
     assert "model on blind" in ended.out
     assert "model on sees" not in ended.out
+
+
+def test_a_node_with_another_version_is_named_by_run_and_doctor(
+    plan: dict[str, Any], cluster: Any, llama: Path, thickets: Callable[..., Ended]
+) -> None:
+    package = "transformers"
+    old = cluster.add_node(
+        num_cpus=1, env_vars={"THICKETS_TEST_HOST": "old", "THICKETS_TEST_VERSION": f"{package}=1.0"}
+    )
+    try:
+        cluster.wait_for_nodes()
+        plan = merge(plan, {"model": {"name": str(llama)}, "engine": {"count": 3}})
+        with pytest.raises(EngineError, match=rf"the engine on old cannot be used: it has {package} 1\.0, and"):
+            execute(parse(plan))
+        summary = execute(parse(merge(plan, {"cluster": {"allow_fewer": True}})))
+        assert any("the engine on old cannot be used" in n and "goes on without it" in n for n in summary.notes)
+        ended = thickets("doctor", "--cluster", cluster.address)
+        assert ended.code == 1
+        assert f"old has {package} 1.0, this machine" in " ".join(ended.out.split())
+    finally:
+        cluster.remove_node(old, allow_graceful=False)

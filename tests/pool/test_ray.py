@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from thickets.randopt import execute
 from thickets.searching import Progress
 from thickets.searching.strategies.random import perturbations
 from thickets.store import Run
-from thickets.types import Blend, Perturbation, Sampling, Trial
+from thickets.types import Blend, Message, Perturbation, Sampling, Trial
 
 pytest.importorskip("ray", reason="Ray is the extra `ray`")
 pytestmark = pytest.mark.timeout(600)
@@ -235,6 +236,17 @@ def test_an_engine_that_breaks_once_is_replaced(
     same(config.directory, undisturbed)
 
 
+def test_an_engine_that_runs_out_of_memory_over_its_answers_is_replaced(
+    plan: dict[str, Any], poison: Path, undisturbed: Path
+) -> None:
+    poison.write_text(json.dumps({"answers": "memory once"}))
+    summary = execute(parse(plan))
+    [note] = [note for note in summary.notes if "another is started in its place" in note]
+    assert "the GPU ran out of memory while generating" in note
+    assert "--engine.batch-tokens" in note
+    same(Path(plan["out"]), undisturbed)
+
+
 def test_an_engine_that_dies_while_it_starts_is_started_again(
     plan: dict[str, Any], poison: Path, undisturbed: Path
 ) -> None:
@@ -256,6 +268,35 @@ def test_a_removed_node_is_done_without_and_a_new_one_joins(
     summary = execute(parse(plan), Watcher(8, replace_node))
     assert any("another is started in its place" in note for note in summary.notes)
     same(Path(plan["out"]), undisturbed)
+
+
+def test_a_node_that_takes_many_engines_along_is_no_fault_of_what_they_shared(
+    plan: dict[str, Any], cluster: Any, tmp_path: Path
+) -> None:
+    """Four engines of six go, while all share the few models of a held-out split."""
+    plan = merge(plan, {"search": {"population": 8}, "engine": {"count": 6}})
+    large = cluster.add_node(num_cpus=4)
+    cluster.wait_for_nodes()
+    # Base and candidates are recorded, and one of the four models of the validation split.
+    watcher = Watcher(10, lambda: cluster.remove_node(large, allow_graceful=False))
+    summary = execute(parse(plan), watcher)
+    assert sum("another is started in its place" in note for note in summary.notes) >= 3
+    same(Path(plan["out"]), alone(plan, tmp_path / "alone"))
+
+
+def test_an_engine_that_dies_idle_is_replaced_before_it_is_sent_anything(plan: dict[str, Any], cluster: Any) -> None:
+    config = parse(plan)
+    heard: list[str] = []
+    with closing(start_pool(config, heard.append)) as pool:
+        assert isinstance(pool, FleetPool)
+        while len(pool._state.ready) < 2:
+            pool._hear(1.0)
+        engines()[0].kill()
+        while not any("another is started in its place" in sentence for sentence in heard):
+            pool._hear(1.0)
+        pool.submit(Work("selection", None, None, [(Message("user", "a"),)] * 6, Sampling(2)))
+        [done] = pool.wait()
+    assert len(done.generations) == 6
 
 
 def test_without_any_node_the_run_stops_and_goes_on_later(

@@ -141,6 +141,93 @@ def test_what_kills_three_engines_fails_and_nothing_else(seed: int) -> None:
     assert sum("died (boom)" in note for note in pool.notes) >= 3
 
 
+def joined(engines: int, *items: Work) -> tuple[Scheduler, list[tuple[int, Unit]]]:
+    """So many engines at work on the items."""
+    scheduler = Scheduler()
+    for engine in range(engines):
+        scheduler.join(engine)
+    for item in items:
+        scheduler.add(item)
+    return scheduler, list(scheduler.units())
+
+
+def finished(scheduler: Scheduler) -> list[Done]:
+    """What comes of it where nothing else happens."""
+    done: list[Done] = []
+    for _ in range(100):
+        for engine, unit in [(e, u) for e, u in scheduler._engines.items() if u is not None]:
+            done += scheduler.finish(engine, unit, result(unit))
+        if not scheduler.busy:
+            return done
+        list(scheduler.units())
+    raise AssertionError("it never ends")
+
+
+@pytest.mark.parametrize("lost", [3, 4, 7])
+def test_engines_that_die_with_their_node_are_not_the_fault_of_what_they_share(lost: int) -> None:
+    scheduler, _ = joined(8, work(None, 80))
+    for engine in range(lost):
+        assert scheduler.leave(engine, "its node died") == []
+    [done] = finished(scheduler)
+    assert right(done)
+
+
+def test_copies_of_an_example_that_die_together_are_one_death() -> None:
+    scheduler, [(_, first)] = joined(1, work(0))
+    for engine in (1, 2, 3, 4):
+        scheduler.join(engine)
+    backups = list(scheduler.units())
+    assert {i for _, u in backups for i in range(u.first, u.last)} == set(range(first.first, first.last))
+    for engine in [0, *(e for e, _ in backups)]:
+        assert scheduler.leave(engine, "its node died") == []
+    scheduler.join(9)
+    [(engine, unit)] = scheduler.units()
+    # The second death, and the third.
+    assert scheduler.leave(engine, "boom") == []
+    scheduler.join(10)
+    [(engine, again)] = scheduler.units()
+    assert (again.first, again.last) == (unit.first, unit.last)
+    [done] = scheduler.leave(engine, "boom")
+    assert done.failure == "3 engines died while they evaluated it; the last one: boom"
+
+
+def test_two_deaths_each_on_other_examples_are_no_fault() -> None:
+    scheduler, units = joined(4, work(None, 16))
+    for engine, _ in units[:2]:
+        scheduler.leave(engine, "boom")
+    for engine in (4, 5):
+        scheduler.join(engine)
+    again = list(scheduler.units())
+    for engine, _ in again:
+        assert scheduler.leave(engine, "boom") == []
+    [done] = finished(scheduler)
+    assert right(done)
+
+
+class Nodes(Unruly):
+    """Four engines a node; a node that goes takes all of its engines along."""
+
+    def __init__(self, seed: int, losses: int) -> None:
+        super().__init__(seed)
+        self.losses = losses
+
+    def events(self, timeout: float | None) -> list[Event]:
+        if self.losses and len(self.running) > 4 and self.random.random() < 0.1:
+            self.losses -= 1
+            node = self.random.choice(list(self.running)) // 4
+            gone = [e for e in self.alive if e // 4 == node]
+            return [Lost(e, "its node died") for e in gone]
+        return super().events(timeout)
+
+
+@given(st.integers(0, 10_000), st.integers(5, 24), st.integers(0, 6), st.integers(8, 80))
+def test_two_nodes_that_are_lost_cost_no_candidate(seed: int, engines: int, count: int, size: int) -> None:
+    pool = FleetPool(Nodes(seed, 2), engines)
+    done = run(pool, [work(None, size), *(work(i, size) for i in range(count))])
+    assert len(done) == count + 1
+    assert all(right(d) for d in done)
+
+
 def test_whole_candidates_while_there_are_enough_then_shares() -> None:
     scheduler = Scheduler()
     for engine in range(4):
@@ -395,3 +482,93 @@ def test_other_hardware_and_batch_settings_are_noted_once() -> None:
     assert kinds[:2] == ["engines differ in batch_tokens", "engines differ in device_name"]
     assert len(kinds) == 2
     assert all("answers of near ties can depend on it" in note for note in pool.notes)
+
+
+# -- what is asked of engines between candidates -------------------------------------------------------------------
+
+
+class Asked(Unruly):
+    """Engines whose answers to questions are written down beforehand; those that follow have nothing against it."""
+
+    def __init__(self, *answers: Any) -> None:
+        super().__init__(0)
+        self.answers = list(answers)
+
+    def ask(self, engines: Sequence[int], method: str, *arguments: Any) -> dict[int, Any]:
+        given = {e: self.answers.pop(0) if self.answers else None for e in engines}
+        return {e: Lost(e, "boom") if answer == "dies" else answer for e, answer in given.items()}
+
+
+def test_an_engine_that_dies_over_the_prompts_is_replaced() -> None:
+    fleet = Asked("dies", "dies")
+    pool = FleetPool(fleet, 1)
+    pool.check(["q"], Sampling(1))
+    assert fleet.started == [1, 2, 3]
+    assert sum("died (boom); another is started in its place" in note for note in pool.notes) == 2
+    with pytest.raises(EngineError, match="3 engines died while they looked at the prompts; the last one: boom"):
+        FleetPool(Asked(*["dies"] * 3), 2).check(["q"], Sampling(1))
+    with pytest.raises(ModelError, match="too long"):
+        FleetPool(Asked(ModelError("too long")), 2).check(["q"], Sampling(1))
+
+
+def test_an_engine_that_dies_while_its_base_is_checked_is_replaced_and_that_is_noted() -> None:
+    fleet = Asked("dies")
+    pool = FleetPool(fleet, 2)
+    while len(pool._state.ready) < 2:
+        pool._hear(None)
+    pool.verify_base()
+    assert any("died (boom); another is started in its place" in note for note in pool.notes)
+    assert any("could not be checked there" in note for note in pool.notes)
+    assert fleet.started == [1, 2, 3]
+    # The last one too: its replacement is checked.
+    fleet = Asked("dies")
+    FleetPool(fleet, 1).verify_base()
+    assert fleet.started == [1, 2]
+    with pytest.raises(ModelError, match="changed"):
+        FleetPool(Asked(ModelError("the base weights changed")), 1).verify_base()
+    with pytest.raises(EngineError, match="no engine was left to check the base weights on: boom"):
+        FleetPool(Asked(*["dies"] * 3), 1).verify_base()
+
+
+def test_waiting_ends_in_time_also_without_an_engine() -> None:
+    class Slow(Unruly):
+        now = 0.0
+        still = False
+
+        def events(self, timeout: float | None) -> list[Event]:
+            if self.still:
+                self.now += timeout or 0.0
+                return []
+            return super().events(timeout)
+
+    fleet = Slow(0)
+    pool = FleetPool(fleet, 1, wait=30, clock=lambda: fleet.now)
+    pool.submit(work(0))
+    pool._take(Lost(1, "boom"))
+    fleet.still = True
+    assert pool.wait(0.2) == []
+    assert fleet.now == pytest.approx(0.2)
+    # The patience goes on from one wait to the next.
+    with pytest.raises(EngineError, match=r"no engine was ready within cluster.wait = 30 seconds \(boom\)"):
+        for _ in range(100):
+            pool.wait(1.0)
+    assert fleet.now <= 32
+
+
+def test_results_that_come_with_a_refusal_are_handed_over_first() -> None:
+    class Together(Unruly):
+        def events(self, timeout: float | None) -> list[Event]:
+            if 1 in self.running:
+                unit = self.running.pop(1)
+                return [refusal(2), Finished(1, unit, result(unit))]
+            return super().events(timeout)
+
+    fleet = Together(0)
+    pool = FleetPool(fleet, 1)
+    pool._state.starting[2] = 0
+    pool.submit(work(0))
+    pool.submit(work(1))
+    [done] = pool.wait()
+    assert right(done)
+    with pytest.raises(ModelError, match="is not there"):
+        pool.wait()

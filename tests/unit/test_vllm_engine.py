@@ -142,6 +142,11 @@ def test_a_tensor_that_no_worker_holds_is_refused_by_name() -> None:
     for shares in (halves[:1], halves[:1] * 2, []):
         with pytest.raises(WeightsError, match="tensor w"):
             module._check_complete(shares, {"w": 48})
+    # What cannot be matched matters only where something that moves is missing, and then is the reason.
+    odd = {"layers.0.qkv": "it was turned", "layers.1.qkv": "it is packed"}
+    module._check_complete([Share({"w": [None]}, "", odd)], {"w": 48})
+    with pytest.raises(WeightsError, match=r"layers\.1\.q .*vLLM's layers\.1\.qkv cannot be matched: it is packed"):
+        module._check_complete([Share({"w": [None]}, "", odd)], {"w": 48, "layers.1.q": 12})
 
 
 def test_the_layout_of_a_quantised_model(save_model: Callable[..., Path], tmp_path: Path) -> None:

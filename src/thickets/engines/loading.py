@@ -21,7 +21,7 @@ def load_model(config: ModelConfig, device: torch.device, dtype: torch.dtype | L
     """The model with its weights in `dtype` (`auto`: as they were saved); on the meta device only their shapes.
 
     On the meta device a quantised model has the shapes of the model it was made of. Raises `ModelError`; for a
-    quantised model elsewhere too.
+    quantised model elsewhere too. Raises `EngineError` where the device has not room for it.
     """
     from transformers import AutoConfig
 
@@ -48,8 +48,19 @@ def load_model(config: ModelConfig, device: torch.device, dtype: torch.dtype | L
             "is neither a local folder nor can it be loaded from the Hub" if not folder.exists() else "does not load"
         )
         raise ModelError(f"model {config.name!r} {where}: {first_line(error)}") from error
-    moved: Any = model  # transformers' annotations do not know `to` with a device
-    return moved.to(device)
+    return _moved(model, device, config.name)
+
+
+def _moved(model: Any, device: torch.device, name: str) -> Any:
+    """The model on the device. Raises `EngineError` where memory does not suffice."""
+    import torch
+
+    try:
+        return model.to(device)
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            f"{device} has not room for model {name!r} ({first_line(error)}); free its memory, or take a GPU with more"
+        ) from error
 
 
 def _without_data(settings: Any, dtype: Any, config: ModelConfig) -> Any:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
@@ -322,17 +323,27 @@ class VllmEngine(Engine):
 def _check_complete(shares: Iterable[Share], sizes: Mapping[str, int]) -> None:
     """Raise `WeightsError` unless the workers together hold every element of every tensor that moves."""
     held: dict[str, set[Region | None]] = {name: set() for name in sizes}
+    unexplained: dict[str, str] = {}
     for share in shares:
+        unexplained |= share.unexplained
         for name, parts in share.regions.items():
             held[name].update(parts)
     for name, regions in held.items():
         # Workers hold either the same region or regions apart: vLLM shards evenly, and whole heads are replicated.
         if None not in regions and sum(_area(r, sizes[name]) for r in regions) != sizes[name]:
+            reason = _reason(name, unexplained)
             raise WeightsError(
-                f"vLLM's workers do not hold all of tensor {name} as plain parts of theirs (is it packed, quantised or "
-                "fused with other experts?), so it cannot take a step; leave it out with --weights.exclude, or use "
-                "--engine hf"
+                f"vLLM's workers do not hold all of tensor {name} as plain parts of theirs ({reason}), "
+                "so it cannot take a step; leave it out with --weights.exclude, or use --engine hf"
             )
+
+
+def _reason(name: str, unexplained: Mapping[str, str]) -> str:
+    """Why a tensor cannot be found: of vLLM's tensors that cannot be matched, the one with the most alike name."""
+    if not unexplained:
+        return "is it packed, quantised or fused with other experts?"
+    nearest = max(unexplained, key=lambda other: SequenceMatcher(None, name, other).ratio())
+    return f"vLLM's {nearest} cannot be matched: {unexplained[nearest]}"
 
 
 def _area(region: Region | None, size: int) -> int:

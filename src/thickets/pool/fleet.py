@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from thickets.errors import EngineError, ModelError, ThicketsError
+from thickets.errors import EngineError, ThicketsError
 from thickets.pool.base import Done, Pool, Work
 from thickets.pool.scheduler import Result, Scheduler, Unit
 from thickets.types import Prompt, Sampling
@@ -95,8 +95,8 @@ class Fleet(ABC):
     def events(self, timeout: float | None) -> list[Event]:
         """What has happened since; at least one event, or none after `timeout` seconds."""
 
-    def ask(self, engines: Sequence[int], method: str, *arguments: Any) -> Mapping[int, BaseException | None]:
-        """Call a method of idle engines and wait: per engine `None`, or what it raised."""
+    def ask(self, engines: Sequence[int], method: str, *arguments: Any) -> Mapping[int, ThicketsError | Lost | None]:
+        """Call a method of idle engines and wait: per engine `None`, what it said against it, or that it is lost."""
         return dict.fromkeys(engines)
 
     def close(self) -> None:
@@ -133,7 +133,7 @@ class FleetPool(Pool):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.notes: list[str] = []
-        self._fleet, self._count, self._allow_fewer, self._patience = fleet, count, allow_fewer, wait
+        self._fleet, self._allow_fewer, self._patience = fleet, allow_fewer, wait
         self._say, self._clock = say, clock
         self._scheduler = Scheduler(count)
         self._state = _State()
@@ -145,6 +145,9 @@ class FleetPool(Pool):
         self._lost = 0
         self._next = 0
         self._last_cause = "none has started yet"
+        # Since when there has been no engine, and what ended the run while others had results to hand over.
+        self._none_since: float | None = None
+        self._broken: ThicketsError | None = None
         try:
             for _ in range(count):
                 self._launch(0)
@@ -166,15 +169,11 @@ class FleetPool(Pool):
     def wait(self, timeout: float | None = None) -> list[Done]:
         deadline = None if timeout is None else self._clock() + timeout
         while self._scheduler.busy and not self._done:
+            if self._broken is not None:
+                raise self._broken
             self._dispatch()
-            if not self._state.ready:
-                self._await_engine()
-                continue
-            left = None if deadline is None else max(0.0, deadline - self._clock())
-            events = self._fleet.events(left)
-            for event in events:
-                self._take(event)
-            if not events and deadline is not None and self._clock() >= deadline:
+            self._hear(self._left(deadline))
+            if deadline is not None and self._clock() >= deadline:
                 break
         # Whoever is free goes on while the caller records what is done.
         self._dispatch()
@@ -182,22 +181,34 @@ class FleetPool(Pool):
         return done
 
     def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
-        engine = next(iter(self._state.ready))
-        error = self._fleet.ask([engine], "check", prompts, sampling)[engine]
-        if error is not None:
-            raise error
+        for _ in range(_STARTS):
+            self._await_engine()
+            engine = next(iter(self._state.ready))
+            answer = self._fleet.ask([engine], "check", prompts, sampling)[engine]
+            if not isinstance(answer, Lost):
+                break
+            self._take(answer)
+        if isinstance(answer, Lost):
+            raise EngineError(f"{_STARTS} engines died while they looked at the prompts; the last one: {answer.cause}")
+        if answer is not None:
+            raise answer
 
     def verify_base(self) -> None:
         while self._scheduler.computing:
             for event in self._fleet.events(None):
                 self._take(event)
-        answers = self._fleet.ask(list(self._state.ready), "verify_base")
-        for engine, error in answers.items():
-            if isinstance(error, ModelError):
-                raise error
-            if error is not None:
-                self._drop(engine, f"it died while its base was checked: {error}")
-        if not any(error is None for error in answers.values()):
+        for _ in range(_STARTS):
+            self._await_engine()
+            answers = self._fleet.ask(list(self._state.ready), "verify_base").values()
+            for answer in answers:
+                if isinstance(answer, Lost):
+                    self._take(answer)
+            for answer in answers:
+                if isinstance(answer, ThicketsError):
+                    raise answer
+            if None in answers:
+                break
+        else:
             raise EngineError(f"no engine was left to check the base weights on: {self._last_cause}")
         if self._lost:
             self._note(
@@ -217,22 +228,43 @@ class FleetPool(Pool):
 
     def _await_engine(self) -> Facts:
         """Wait until there is an engine. Raises `EngineError` after `wait` seconds, or when no more can come."""
-        deadline = self._clock() + self._patience
         while not self._state.ready:
+            if self._broken is not None:
+                raise self._broken
+            self._hear(self._left(None))
+        return next(iter(self._state.ready.values()))
+
+    def _left(self, deadline: float | None) -> float | None:
+        """For how long to wait for what happens next: till then, and for an engine no longer than `wait` seconds.
+
+        Raises `EngineError` where there is no engine and none can come any more.
+        """
+        now = self._clock()
+        ends = [] if deadline is None else [deadline]
+        if self._state.ready:
+            self._none_since = None
+        else:
             if not self._state.starting:
                 raise EngineError(
                     f"no engine is left and none can be started: {self._last_cause}; every finished trial is kept, and "
                     "the same command goes on once that is mended"
                 )
-            left = deadline - self._clock()
-            if left <= 0:
+            self._none_since = now if self._none_since is None else self._none_since
+            ends.append(self._none_since + self._patience)
+            if now >= ends[-1]:
                 raise EngineError(
                     f"no engine was ready within cluster.wait = {self._patience:g} seconds ({self._last_cause}); free "
                     "or add resources and repeat the command, every finished trial is kept"
                 )
-            for event in self._fleet.events(left):
+        return max(0.0, min(ends) - now) if ends else None
+
+    def _hear(self, timeout: float | None) -> None:
+        """Take in what has happened. What ends the run does so once the results that came with it are handed over."""
+        for event in self._fleet.events(timeout):
+            try:
                 self._take(event)
-        return next(iter(self._state.ready.values()))
+            except ThicketsError as error:
+                self._broken = self._broken or error
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Finished):
@@ -273,7 +305,7 @@ class FleetPool(Pool):
         """Why an engine cannot work on this run, or `None` if it can; the first that can sets the measure."""
         # Only what both have, and not how it was built: without a GPU there is another torch, and another vLLM or none.
         both = sorted({*self._versions} & {*facts.versions})
-        mine, there = ({p: _public(versions[p]) for p in both} for versions in (self._versions, facts.versions))
+        mine, there = ({p: public(versions[p]) for p in both} for versions in (self._versions, facts.versions))
         reason = other_version(mine, there, "this machine")
         if reason is None and self._first is not None:
             reason = unlike(self._first, facts)
@@ -354,7 +386,7 @@ def other_version(mine: Mapping[str, str], there: Mapping[str, str], where: str)
     return None
 
 
-def _public(version: str) -> str:
+def public(version: str) -> str:
     """A version without how it was built: `2.13.0+cpu` is `2.13.0`."""
     return version.partition("+")[0]
 

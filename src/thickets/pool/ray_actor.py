@@ -31,7 +31,7 @@ class Refusal:
 
 
 class EngineProcess:
-    """Holds one engine. `interrupt` may be called while `run` runs, nothing else may.
+    """Holds one engine. `interrupt` and `watch` may be called while `run` runs, nothing else may.
 
     `threads` is the most that one process of the engine may compute with.
     """
@@ -88,6 +88,10 @@ class EngineProcess:
         with self._lock:
             if self._current == key and self._engine is not None:
                 self._engine.interrupt()
+
+    def watch(self) -> None:
+        """Never returns: whoever called hears when this process is gone."""
+        threading.Event().wait()
 
     def check(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
         """As the engine's."""

@@ -41,6 +41,8 @@ class _Engine:
     actor: Any
     group: Any
     doing: Any = None
+    # Ends with an error when the actor does, also while it has nothing to do.
+    watch: Any = None
     unit: Unit | None = None
     ready: bool = False
 
@@ -82,8 +84,8 @@ class RayFleet(Fleet):
         bundle = {"CPU": share.cpus} | ({"GPU": float(share.gpus)} if share.gpus else {})
         group = placement_group([bundle], strategy="STRICT_PACK")
         actor = (
-            # `interrupt` must get through while `run` runs.
-            self._ray.remote(concurrency_groups={"control": 1})(EngineProcess)
+            # `interrupt` must get through while `run` runs, and `watch` runs for ever.
+            self._ray.remote(concurrency_groups={"control": 1, "watch": 1})(EngineProcess)
             .options(
                 num_cpus=share.cpus,
                 num_gpus=share.gpus,
@@ -121,6 +123,8 @@ class RayFleet(Fleet):
 
     def events(self, timeout: float | None) -> list[Event]:
         doing = {e.doing: number for number, e in self._engines.items() if e.doing is not None}
+        # An engine that dies while it is idle is known to be gone before it is sent anything.
+        doing |= {e.watch: number for number, e in self._engines.items() if e.watch is not None and e.doing is None}
         if not doing:
             time.sleep(min(timeout or 0.0, 1.0))
             return []
@@ -130,16 +134,16 @@ class RayFleet(Fleet):
             ended, _ = self._ray.wait(list(doing), num_returns=len(doing), timeout=0, fetch_local=False)
         return [self._event(doing[reference]) for reference in ended]
 
-    def ask(self, engines: Sequence[int], method: str, *arguments: Any) -> Mapping[int, BaseException | None]:
+    def ask(self, engines: Sequence[int], method: str, *arguments: Any) -> Mapping[int, ThicketsError | Lost | None]:
         asked = {e: getattr(self._engines[e].actor, method).remote(*arguments) for e in engines}
-        answers: dict[int, BaseException | None] = {}
+        answers: dict[int, ThicketsError | Lost | None] = {}
         for engine, reference in asked.items():
             try:
                 self._ray.get(reference)
                 answers[engine] = None
             except Exception as error:  # noqa: BLE001 - handed to the caller, whatever the engine raised
                 cause = getattr(error, "cause", None)
-                answers[engine] = cause if isinstance(cause, ThicketsError) else error
+                answers[engine] = cause if isinstance(cause, ThicketsError) else Lost(engine, why(error))
         return answers
 
     def close(self) -> None:
@@ -152,7 +156,7 @@ class RayFleet(Fleet):
 
     def _event(self, number: int) -> Event:
         engine = self._engines[number]
-        reference, unit = engine.doing, engine.unit
+        reference, unit = engine.doing or engine.watch, engine.unit
         engine.doing = engine.unit = None
         try:
             answer = self._ray.get(reference)
@@ -169,6 +173,7 @@ class RayFleet(Fleet):
             return NotStarted(number, answer.error, retry)
         if unit is None:
             engine.ready = True
+            engine.watch = engine.actor.watch.options(concurrency_group="watch").remote()
             return Ready(number, answer)
         return Finished(number, unit, answer)
 
@@ -231,7 +236,9 @@ def _share(config: RunConfig, nodes: Sequence[Mapping[str, Any]]) -> Share:
     if config.cluster.cpus is not None:
         return _among(config.cluster.cpus, 0, parallel)
     least = min((n["Resources"].get("CPU", 0.0) for n in nodes if n["Resources"].get("CPU", 0)), default=0.0)
-    each = -(-config.engine.count // max(len(nodes), 1))
+    # A head without cores gets no engines.
+    able = sum(1 for n in nodes if n["Resources"].get("CPU", 0))
+    each = -(-config.engine.count // max(able, 1))
     # A core at least for each process of an engine: without a GPU they compute in turns otherwise.
     return _among(max(float(parallel), least // each), 0, parallel)
 
@@ -309,7 +316,7 @@ def _knock(address: str, named: str) -> None:
     if not host or not port.isdigit():
         raise EngineError(f"cluster.address {named!r} is not auto, host:port or ray://host:port")
     try:
-        there = socket.create_connection((host, int(port)), timeout=_CONNECT)
+        there = socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT)
     except OSError as error:
         raise EngineError(
             f"cluster.address {named} does not answer ({error.strerror or error}); start Ray there with "

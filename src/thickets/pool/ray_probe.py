@@ -15,6 +15,7 @@ from typing import Any
 
 from thickets.config import ClusterConfig, ModelConfig
 from thickets.engines.files import folder_here, unreadable_weights
+from thickets.pool.fleet import public
 from thickets.pool.ray_actor import versions
 from thickets.pool.ray_fleet import connect, import_ray
 
@@ -129,7 +130,8 @@ def _gib(mib: str) -> float:
 def differing(nodes: Sequence[Node], here: Mapping[str, str]) -> list[str]:
     """One sentence for every version on a node that is another one than here, or than on other nodes.
 
-    What is not installed at all may be missing here, and on a node that gets no engine.
+    What is not installed at all may be missing here, and on a node that gets no engine. How a package was built may be
+    another here, as it may for a run; nodes are held against each other as they are.
     """
     answered = [node for node in nodes if node.versions]
     packages = dict.fromkeys(p for found in (here, *(node.versions for node in answered)) for p in found)
@@ -137,14 +139,20 @@ def differing(nodes: Sequence[Node], here: Mapping[str, str]) -> list[str]:
 
 
 def _unequal(package: str, nodes: Sequence[Node], here: Mapping[str, str]) -> Iterator[str]:
-    places = [("this machine", here), *((node.host, node.versions) for node in nodes)]
-    where, wanted = next((place, found[package]) for place, found in places if package in found)
+    have = [node for node in nodes if package in node.versions]
+    if not have:
+        return
+    mine, first = here.get(package), have[0]
+    where, wanted = ("this machine", mine) if mine is not None else (first.host, first.versions[package])
     for node in nodes:
         version = node.versions.get(package)
-        if version is None and gets_engines(node, nodes):
-            yield f"{node.host} has no {package}, {where} {wanted}"
-        elif version not in (None, wanted):
-            yield f"{node.host} has {package} {version}, {where} {wanted}"
+        if version is None:
+            if gets_engines(node, nodes):
+                yield f"{node.host} has no {package}, {where} {wanted}"
+        elif mine is not None and public(version) != public(mine):
+            yield f"{node.host} has {package} {version}, this machine {mine}"
+        elif version != first.versions[package]:
+            yield f"{node.host} has {package} {version}, {first.host} {first.versions[package]}"
 
 
 def gets_engines(node: Node, nodes: Sequence[Node]) -> bool:

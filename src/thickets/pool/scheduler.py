@@ -20,7 +20,7 @@ from thickets.types import Generation
 _PARTS = 8
 # What idle engines compute once more may be cut finer: they have nothing better to do.
 _BACKUPS = 16
-# Work during which so many engines died is itself to blame.
+# An example during which so many engines died, one after the other, is itself to blame.
 _DEATHS = 3
 
 
@@ -62,7 +62,8 @@ class _Job:
     # Examples that no engine has been given (or whose engine died), as half-open ranges.
     todo: deque[tuple[int, int]]
     units: set[Unit] = field(default_factory=set)
-    deaths: int = 0
+    # Of each example, how many engines died on it, and the newest unit that had been sent out by then.
+    deaths: dict[int, tuple[int, int]] = field(default_factory=dict)
     seconds: float = 0.0
     switch_seconds: float = 0.0
 
@@ -123,11 +124,9 @@ class Scheduler:
         job = self._jobs.get(unit.work) if unit is not None else None
         if unit is None or job is None:
             return []
-        job.units.discard(unit)
-        if cause is not None:
-            job.deaths += 1
-            if job.deaths >= _DEATHS:
-                return [self._end(job, f"{_DEATHS} engines died while they evaluated it; the last one: {cause}")]
+        self._let_go(job, unit)
+        if cause is not None and self._blame(job, unit) >= _DEATHS:
+            return [self._end(job, f"{_DEATHS} engines died while they evaluated it; the last one: {cause}")]
         self._give_back(job, unit)
         return []
 
@@ -138,7 +137,7 @@ class Scheduler:
         job = self._jobs.get(unit.work)
         if job is None:
             return []
-        job.units.discard(unit)
+        self._let_go(job, unit)
         if result.interrupted:
             self._give_back(job, unit)
             return []
@@ -253,6 +252,25 @@ class Scheduler:
             u.key < unit.key and u.first <= unit.first and unit.last <= u.last for u in job.units
         )
 
+    def _let_go(self, job: _Job, unit: Unit) -> None:
+        job.units.discard(unit)
+        self._backed.discard(unit)
+
+    def _blame(self, job: _Job, unit: Unit) -> int:
+        """Count a death for each example that the unit still lacked; the most that any of them has.
+
+        Engines of a node that is gone die together, some of them perhaps on the same example. So a death counts only
+        where the unit was sent out after the death before it: what kills engines kills the next one too.
+        """
+        most = 0
+        for index in range(unit.first, unit.last):
+            if job.answers[index] is None:
+                died, newest = job.deaths.get(index, (0, 0))
+                if unit.key > newest:
+                    died, newest = job.deaths[index] = died + 1, self._keys
+                most = max(most, died)
+        return most
+
     def _give_back(self, job: _Job, unit: Unit) -> None:
         """Queue what the unit would have computed, as far as it is unknown and no other engine computes it."""
         covered = {i for other in job.units for i in range(other.first, other.last)}
@@ -265,7 +283,8 @@ class Scheduler:
         if not job.todo:
             # First in the queue: a candidate that was begun early should not end last.
             self._queue.appendleft(job)
-        job.todo.extend(_ranges(needed))
+        # First of its candidate too: what kills engines is to be known by three of them, not by three for each part.
+        job.todo.extendleft(reversed(_ranges(needed)))
         self._backed -= job.units
 
     def _drop_known(self, job: _Job) -> None:

@@ -274,14 +274,28 @@ class OwnProcesses(Scorer):
             self._executor = None
 
 
-def make_scorer(config: ScoringConfig, task: Task, splits: Splits, engines: int, log: Path) -> Scorer:
-    """The scorer that the configuration asks for, beside so many engines. Raises `ConfigError`."""
+def make_scorer(
+    config: ScoringConfig,
+    task: Task,
+    splits: Splits,
+    engines: int,
+    log: Path,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Scorer:
+    """The scorer that the configuration asks for, beside so many engines. Raises `ConfigError`.
+
+    `say` hears where there would be processes, and the task cannot be sent to any.
+    """
     workers = config.workers
     if workers is None:
         many = min(_MOST, max(1, (os.cpu_count() or 1) // 2)) if engines > 1 else 0
         workers = max(many, 1 if task.own_process else 0)
-        if not _travels(task):
+        if workers and not _travels(task):
             workers = 0
+            say(
+                f"the task {task.name!r} cannot be sent to another process, so answers are judged in this one, and "
+                "engines may wait for it; tasks of plain data and functions that can be pickled are judged beside"
+            )
     elif workers and not _travels(task):
         raise ConfigError(
             f"the task {task.name!r} cannot be sent to another process; leave out --scoring.workers, or make the task "

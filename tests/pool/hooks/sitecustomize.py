@@ -1,10 +1,11 @@
 """Runs in every process that Ray starts in the tests: engines that break on the candidates that a file names.
 
-The file says by seed, or by `start` for engines that are being loaded, how to break: `exit`, `cuda` or `memory`; with
-` once` behind it in one process only.
-And nodes with names of their own, where all of them are one machine.
+The file says by seed, by `start` for engines that are being loaded, or by `answers` for those that generate, how to
+break: `exit`, `cuda` or `memory`; with ` once` behind it in one process only.
+And nodes with names of their own, where all of them are one machine, and with other versions where they are told so.
 """
 
+import importlib.metadata
 import json
 import os
 import platform
@@ -16,12 +17,18 @@ _host = os.environ.get("THICKETS_TEST_HOST")
 if _host:
     platform.node = lambda: _host
 
+_package, _, _other = os.environ.get("THICKETS_TEST_VERSION", "").partition("=")
+
+if _package:
+    _version = importlib.metadata.version
+    importlib.metadata.version = lambda name: _other if name == _package else _version(name)
+
 _file = os.environ.get("THICKETS_TEST_POISON")
 
 if _file:
     from thickets.engines.hf import HuggingFaceEngine
 
-    _place, _start = HuggingFaceEngine.place, HuggingFaceEngine.start
+    _place, _start, _decode = HuggingFaceEngine.place, HuggingFaceEngine.start, HuggingFaceEngine._decode
 
     def _meet(what: str) -> None:
         path = Path(_file)
@@ -53,5 +60,10 @@ if _file:
         _meet("start")
         return _start(*arguments)
 
+    def decode(self: HuggingFaceEngine, *arguments: Any) -> Any:
+        _meet("answers")
+        return _decode(self, *arguments)
+
     HuggingFaceEngine.place = place
+    HuggingFaceEngine._decode = decode
     HuggingFaceEngine.start = classmethod(start)

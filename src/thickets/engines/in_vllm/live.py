@@ -6,7 +6,7 @@ Knows nothing of vLLM beyond a model's parameters and its `load_weights`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,10 +39,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Share:
-    """What one worker holds: the regions of each canonical tensor that moves, and what its copy costs."""
+    """What one worker holds: the regions of each canonical tensor that moves, and what its copy costs.
+
+    `unexplained`: vLLM's tensors there whose content cannot be matched, and why.
+    """
 
     regions: Mapping[str, Sequence[Region | None]]
     cost: str
+    unexplained: Mapping[str, str] = field(default_factory=dict)
 
 
 class LiveWeights:
@@ -68,13 +72,13 @@ class LiveWeights:
                 f"vLLM's loader of {type(model).__name__} cannot be followed ({first_line(error)}), so its weights "
                 "cannot be matched with the checkpoint's; use --engine hf for this model"
             ) from error
-        for name, reason in recording.unexplained.items():
-            self._refuse_in_scope(name, reason)
         self.pieces = {f"{p.name} {p.region or ''} in {p.parameter}": p for p in recording.pieces}
         self._check_same()
         moving = {key: self._live(piece) for key, piece in self.pieces.items() if piece.name in plan.factors}
         self.pristine = copies(moving, plan.where)
-        self.share = Share(_regions(self.pieces[key] for key in moving), cost(self.pristine, moving))
+        # Tensors that lie in what cannot be followed are in no share: they are refused if they move, else none minds.
+        held = _regions(self.pieces[key] for key in moving)
+        self.share = Share(held, cost(self.pristine, moving), dict(recording.unexplained))
         # Once without a step: a layout that noise cannot be written to shows now, by name.
         self.placer = Placer(plan.scheme, plan.kernel)
         self._slots = self._make_slots()
