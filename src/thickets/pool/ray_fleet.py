@@ -67,6 +67,9 @@ class RayFleet(Fleet):
         except BaseException:
             self.close()
             raise
+        self._from_outside = bool(self._ray.util.client.ray.is_connected())
+        # Through Ray's client a unit that need not end is finished all the same: its calls cannot be told apart.
+        self._process = EngineProcess if self._from_outside else _process(self._ray)
         device = "cuda" if self.share.gpus else "cpu"
         engine = config.engine.model_copy(update={"device": device})
         self._config = config.model_copy(update={"engine": engine}).model_dump(mode="json")
@@ -84,8 +87,7 @@ class RayFleet(Fleet):
         bundle = {"CPU": share.cpus} | ({"GPU": float(share.gpus)} if share.gpus else {})
         group = placement_group([bundle], strategy="STRICT_PACK")
         actor = (
-            # `interrupt` must get through while `run` runs, and `watch` runs for ever.
-            self._ray.remote(concurrency_groups={"control": 1, "watch": 1})(EngineProcess)
+            self._ray.remote(concurrency_groups={"control": 1, "watch": 1})(self._process)
             .options(
                 num_cpus=share.cpus,
                 num_gpus=share.gpus,
@@ -107,13 +109,16 @@ class RayFleet(Fleet):
     def interrupt(self, engine: int, unit: Unit) -> None:
         there = self._engines.get(engine)
         if there is not None and there.unit is unit:
-            there.actor.interrupt.options(concurrency_group="control").remote(unit.key)
+            there.actor.interrupt.remote(unit.key)
 
     def remove(self, engine: int) -> None:
         from ray.util.placement_group import remove_placement_group
 
         there = self._engines.pop(engine, None)
         if there is None:
+            return
+        # Asked for anything after its connection is lost, Ray would try to make another one for ever.
+        if not self._ray.is_initialized():
             return
         # Of a node that is gone there is nothing to free, and Ray says so by raising.
         with suppress(Exception):
@@ -173,7 +178,8 @@ class RayFleet(Fleet):
             return NotStarted(number, answer.error, retry)
         if unit is None:
             engine.ready = True
-            engine.watch = engine.actor.watch.options(concurrency_group="watch").remote()
+            # With such a call under way Ray's client (2.60) lost its connection; there a death shows with the next unit.
+            engine.watch = None if self._from_outside else engine.actor.watch.remote()
             return Ready(number, answer)
         return Finished(number, unit, answer)
 
@@ -183,6 +189,21 @@ class RayFleet(Fleet):
             # The list is kept too, so that its id stays its own.
             known = self._prompts[id(prompts)] = (prompts, self._ray.put(prompts))
         return known[1]
+
+
+def _process(ray: Any) -> type[EngineProcess]:
+    """The class of an engine's process, of which two methods run beside the others.
+
+    `interrupt` must get through while `run` runs, and `watch` runs for ever.
+    """
+
+    class Process(EngineProcess):
+        interrupt = ray.method(concurrency_group="control")(EngineProcess.interrupt)
+        watch = ray.method(concurrency_group="watch")(EngineProcess.watch)
+
+    # What the process is called in `ps` and in Ray's own tools.
+    Process.__name__ = Process.__qualname__ = EngineProcess.__name__
+    return Process
 
 
 def why(error: BaseException) -> str:
