@@ -178,7 +178,7 @@ class RayFleet(Fleet):
             return NotStarted(number, answer.error, retry)
         if unit is None:
             engine.ready = True
-            # With such a call under way Ray's client (2.60) lost its connection; there a death shows with the next unit.
+            # With such a call under way Ray's client (2.60) lost its connection; there the next unit shows a death.
             engine.watch = None if self._from_outside else engine.actor.watch.remote()
             return Ready(number, answer)
         return Finished(number, unit, answer)
