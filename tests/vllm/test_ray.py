@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.pool.test_ray import Watcher, engines, figures, members
+from tests.pool.test_ray import Watcher, engines, figures, kill_engines, members
 from thickets.analysis.summary import Summary
 from thickets.config import merge, parse
 from thickets.randopt import execute
@@ -88,7 +88,7 @@ def test_two_engines_find_what_one_finds(plan: dict[str, Any], undisturbed: tupl
 
 
 def test_a_killed_engine_is_replaced(plan: dict[str, Any], undisturbed: tuple[Any, ...]) -> None:
-    summary = execute(parse(plan), Watcher(4, lambda: engines()[0].kill()))
+    summary = execute(parse(plan), Watcher(4, kill_engines))
     assert any("another is started in its place" in note for note in summary.notes)
     assert found(Path(plan["out"]), summary) == undisturbed
 
