@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.evidence.recorded import make_run, make_table, right, wrong
-from thickets.analysis.shrinkage import Shrunk, shrink, shrinkage
+from thickets.analysis.shrinkage import Prior, Shrunk, _posterior, shrink, shrinkage
 from thickets.store import Table
 
 
@@ -41,6 +41,24 @@ def test_the_best_is_expected_to_lose_what_it_loses() -> None:
     assert np.mean(raw) > 0.08
     assert abs(np.mean(shrunk)) < 0.01
     assert covered / 200 > 0.9
+
+
+@pytest.mark.parametrize(("candidates", "spread"), [(30, 1.0), (100, 1.0), (1000, 0.3), (5000, 0.2), (5000, 0.3)])
+def test_the_interval_of_the_best_holds_its_true_score(candidates: int, spread: float) -> None:
+    """Where candidates differ by as little as in real searches, and where few tell by how much; `spread` is in luck."""
+    random = np.random.default_rng(4)
+    runs, covered = 600, 0
+    for _ in range(runs):
+        true = random.normal(0, spread, candidates)
+        scores = true + random.normal(0, 1, candidates)
+        centre = float(np.median(scores))
+        between = 2 * float((np.maximum(scores - centre, 0) ** 2).mean()) - 1
+        prior = Prior(None, candidates, centre, max(0.0, between) ** 0.5, 1.0)
+        best = int(scores.argmax())
+        held = _posterior(float(scores[best]), prior)
+        covered += held.low <= true[best] <= held.high
+    # Three standard errors below.
+    assert covered / runs >= 0.95 - 3 * (0.95 * 0.05 / runs) ** 0.5
 
 
 def test_hard_questions_are_no_noise_between_candidates() -> None:
