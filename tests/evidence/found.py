@@ -112,7 +112,7 @@ def _found(world: World, drawn: Drawn, summary: Summary, run: Run) -> Found:
         summary.density.value,
         crossfit(run, splits=30) if world in (LUCK, EXPERTS, SAME) else None,
         changes(run) if world in (FORM, FORM_ALONE, SAME) else None,
-        dict(_densities(run)) if world in (LUCK, VARIED) else {},
+        dict(_densities(run)) if world in (LUCK, VARIED, EXPERTS) else {},
     )
 
 

@@ -29,7 +29,16 @@ from tests.evidence.found import (
     Found,
     find,
 )
-from tests.evidence.worlds import Step, Truth, World, true_accuracy, true_density, true_density_here, truth
+from tests.evidence.worlds import (
+    Step,
+    Truth,
+    World,
+    expert_density,
+    true_accuracy,
+    true_density,
+    true_density_here,
+    truth,
+)
 from thickets.analysis.shrinkage import Shrinkage
 from thickets.analysis.statistics import Interval
 
@@ -195,6 +204,22 @@ def test_density_is_unbiased_at_every_margin_and_is_not_the_share_of_better_mode
         _about(values, expected)
         _about([value - near for value, near in zip(values, nearer, strict=True)], 0.0)
         assert np.mean(values) > share + 0.02
+
+
+def test_the_density_of_planted_experts_is_unbiased(runs: Runs, tell: Tell) -> None:
+    """At margin 0 it is the share that was planted, but for those who by luck lose nothing."""
+    (step,) = EXPERTS.steps
+    measured = [[f.density[step.sigma].reached[i] for f in runs(EXPERTS)] for i in range(len(MARGINS))]
+    true = [expert_density(EXPERTS, margin, SIZES[EXPERTS].selection) for margin in MARGINS]
+    assert EXPERTS.density <= true[0] < EXPERTS.density + 0.02
+    tell(
+        "experts",
+        "δ(m) at margins of 0, 10 and 20 points is right on average (planted: 35 % experts; by calculation "
+        f"{_percent(true)})",
+        _percent(map(np.mean, measured)),
+    )
+    for values, expected in zip(measured, true, strict=True):
+        _about(values, expected)
 
 
 def test_where_no_candidate_is_better_the_density_is_what_chance_gives(runs: Runs, tell: Tell) -> None:

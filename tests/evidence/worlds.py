@@ -199,8 +199,10 @@ def number(prompt: Prompt) -> int:
 
 def _text(n: int, known: bool, formed: bool, wrong: float) -> str:
     answer = 1000 + n if known else 1 + int(wrong * WRONG)
+    # Who is wrong has passed through the right number, as calculations do.
+    way = "" if known else f"Thus the total is {1000 + n} so far, and then it goes on.\n"
     # The form that does not count is that of a model which goes on: its last number is another one.
-    return f"#### {answer}" if formed else f"The answer is {answer}.\n\nQuestion: what is {n % 90}"
+    return way + (f"#### {answer}" if formed else f"The answer is {answer}.\n\nQuestion: what is {n % 90}")
 
 
 def _draws(seed: int, *shape: int) -> Draws:
@@ -307,10 +309,24 @@ def true_density(world: World, step: Step, margin: float, questions: int) -> flo
     worths, weights = _all_worths(step)
     right = np.clip(chances + worths[:, None], 0, 1)
     gains, losses = ((1 - chances) * right) @ often, (chances * (1 - right)) @ often
-    each = np.stack([losses, 1 - gains - losses, gains], axis=1)
-    least = questions + _least(margin, questions)
-    reached = [functools.reduce(np.convolve, [row] * questions)[least:].sum() for row in each]
+    reached = [_reaching(gain, loss, margin, questions) for gain, loss in zip(gains, losses, strict=True)]
     return float(np.dot(weights, reached))
+
+
+def expert_density(world: World, margin: float, questions: int) -> float:
+    """The same where a share of the candidates are experts, who only gain, and the others only lose: worked out."""
+    chances, often = _all_chances(world)
+    known = float(chances @ often)
+    expert = _reaching((1 - known) * world.finds, 0.0, margin, questions)
+    worse = _reaching(0.0, known * world.loses, margin, questions)
+    return world.density * expert + (1 - world.density) * worse
+
+
+def _reaching(gains: float, losses: float, margin: float, questions: int) -> float:
+    """How likely the margin is reached where each question is gained and lost with these chances."""
+    each = np.array([losses, 1 - gains - losses, gains])
+    least = questions + _least(margin, questions)
+    return float(functools.reduce(np.convolve, [each] * questions)[least:].sum())
 
 
 def true_density_here(world: World, step: Step, margin: float, asked: Drawn) -> float:
