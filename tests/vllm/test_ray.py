@@ -104,7 +104,7 @@ def test_an_engine_with_a_killed_worker_is_replaced(plan: dict[str, Any], undist
     split = merge(plan, {"engine": {"count": 1, "tensor_parallel": 2}})
     summary = execute(parse(split), Watcher(4, kill_worker))
     assert len(workers) == 2
-    assert any("a worker process of vLLM died" in note for note in summary.notes)
+    assert any("a worker process of vLLM died" in note for note in summary.notes), summary.notes
     assert found(Path(plan["out"]), summary) == undisturbed
     # Nothing is left of the engine that was given up.
     psutil.wait_procs(workers, timeout=20)

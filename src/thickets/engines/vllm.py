@@ -225,12 +225,18 @@ class VllmEngine(Engine):
         try:
             yield
         except Exception as error:
-            if getattr(self.llm.llm_engine.model_executor, "is_failed", False):
+            if self._lost_worker():
                 raise EngineError(
                     "a worker process of vLLM died (out of memory, or killed); repeat the command, every finished "
                     "trial is kept"
                 ) from error
             raise
+
+    def _lost_worker(self) -> bool:
+        """Whether one is gone. vLLM notices in a thread of its own, perhaps later than what the others raise."""
+        executor = self.llm.llm_engine.model_executor
+        workers = getattr(executor, "workers", None) or ()
+        return getattr(executor, "is_failed", False) or any(not worker.proc.is_alive() for worker in workers)
 
     def _take_failed(self) -> bool:
         """Whether logits were NaN or infinite since the last time this was asked; nothing is left of them."""
