@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -164,3 +165,17 @@ def test_the_layout_of_a_quantised_model(save_model: Callable[..., Path], tmp_pa
         refuse_packed(layout.packed, ["*"], [])
     refuse_packed(layout.packed, ["*"], ["*_proj.weight"])
     refuse_packed(layout.packed, ["*norm*"], [])
+
+
+@pytest.mark.parametrize(("noticed", "alive"), [(True, True), (False, False)])
+def test_a_worker_that_died_is_known_whether_or_not_vllm_has_noticed(noticed: bool, alive: bool) -> None:
+    workers = [SimpleNamespace(proc=SimpleNamespace(is_alive=lambda: True)) for _ in range(2)]
+    executor = SimpleNamespace(is_failed=False, workers=workers)
+    engine = module.VllmEngine.__new__(module.VllmEngine)
+    engine.llm = SimpleNamespace(llm_engine=SimpleNamespace(model_executor=executor))
+    with pytest.raises(RuntimeError, match="another fault"), engine._watched():
+        raise RuntimeError("another fault")
+    executor.is_failed = noticed
+    workers[1].proc.is_alive = lambda: alive
+    with pytest.raises(EngineError, match="a worker process of vLLM died"), engine._watched():
+        raise RuntimeError("cancelled")
