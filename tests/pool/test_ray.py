@@ -28,7 +28,7 @@ from thickets.ensemble import read_ensemble
 from thickets.errors import EngineError, ModelError
 from thickets.pool import Work, start_pool
 from thickets.pool.fleet import FleetPool
-from thickets.pool.ray_fleet import RayFleet, Share, _share, connect
+from thickets.pool.ray_fleet import RayFleet, Share, _share, check_room, connect
 from thickets.randopt import execute
 from thickets.searching import Progress
 from thickets.searching.strategies.random import perturbations
@@ -575,6 +575,13 @@ def test_cores_are_shared_by_the_parts_of_an_engine(
 ) -> None:
     config = parse({"model": "m", "engine": {"device": "cpu", **engine}, "cluster": cluster})
     assert _share(config, [{"Resources": {"CPU": 8.0}}]) == expected
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 6])
+def test_a_head_without_cores_takes_none_of_those_of_the_others(count: int) -> None:
+    nodes = [{"Resources": {}}, {"Resources": {"CPU": 8.0}}, {"Resources": {"CPU": 8.0}}]
+    config = parse({"model": "m", "engine": {"device": "cpu", "count": count}, "cluster": {"address": "auto"}})
+    check_room(config, nodes, _share(config, nodes))
 
 
 def test_a_blend_crosses_the_cluster(plan: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import thickets.weights.base
 from tests.conftest import build_model, build_tokenizer
 from thickets.config import parse
 from thickets.engines.hf import HuggingFaceEngine
+from thickets.engines.loading import _moved
 from thickets.errors import EngineError, ModelError, WeightsError
 from thickets.noise import normal
 from thickets.types import Perturbation
@@ -303,3 +304,14 @@ def test_after_200_switches_the_demo_model_comes_back_bit_for_bit() -> None:
     assert fingerprint(tensors) != start
     base.verify()
     assert fingerprint(tensors) == start
+
+
+def test_a_model_that_the_gpu_has_no_room_for_is_one_sentence() -> None:
+    class Large:
+        def to(self, device: torch.device) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore")
+
+    with pytest.raises(
+        EngineError, match=r"^cuda:0 has not room for model 'm' \(CUDA out of memory.*2\.00 GiB\); free"
+    ):
+        _moved(Large(), torch.device("cuda:0"), "m")
